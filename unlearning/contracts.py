@@ -1,0 +1,189 @@
+"""The nouns: what a generator, corruption, method, merge, scope, metric and attack must be able to do.
+
+Who knows this file knows the house. `draws` are random numbers as a function of place (unlearning/randomness.py); the
+`original` is frozen, in eval mode and never updated; membership is a place (`batch.forget`, `batch.retain`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from unlearning.randomness import Draws
+from unlearning.recipe import Recipe
+from unlearning.types import Batch, Corrupted, Images, Latents, Missing, Pair, PerImage, Terms, View
+
+Prepared: TypeAlias = dict[str, Tensor]  # what a method or scope computed once: neighbours, Fisher, masks, targets
+
+
+class ImageSource(Protocol):
+    """Images of one set by their row: decoded, resized, [B, C, H, W] float32 in [-1, 1]."""
+
+    def __len__(self) -> int: ...
+    def __call__(self, rows: Tensor) -> Images:
+        """The images of `rows` [B] int64. Raises DataError if one is not what its hash says."""
+        ...
+
+
+class Generator(nn.Module, ABC):
+    """An image-to-image generator D(E(T(x))), E the encoder and D the decoder."""
+
+    @abstractmethod
+    def draw_view(self, corrupted: Corrupted, draws: Draws) -> View:
+        """All randomness of one pass, drawn once, so that student and original share it."""
+
+    @abstractmethod
+    def encode(self, corrupted: Corrupted, view: View) -> Latents:
+        """E(T(x)) under `view`."""
+
+    @abstractmethod
+    def loss(self, pair: Pair, view: View) -> PerImage:
+        """The family's own training loss, on missing pixels, for methods that unlearn through the output."""
+
+    @abstractmethod
+    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
+        """D(E(T(x))): the picture a user would get. Visible pixels come back untouched."""
+
+    @abstractmethod
+    def encoder_parameters(self) -> dict[str, nn.Parameter]:
+        """The weights of E alone, by their names in the state dict."""
+
+
+class GeneratorRecipe(Recipe):
+    """How to build one generator family for images [B, channels, size, size]. Weights are loaded by the caller."""
+
+    def build(self, image_size: int, channels: int) -> Generator:
+        """Random weights from torch's global seed. Raises ParamsError if the sizes do not fit."""
+        raise NotImplementedError
+
+
+class Corruption(Recipe):
+    """A degradation operator T. The hole has equal size on every image of a batch."""
+
+    def missing(self, images: Images, draws: Draws) -> Missing:
+        """Which pixels T takes away; never all, never none."""
+        raise NotImplementedError
+
+    def __call__(self, images: Images, draws: Draws) -> Corrupted:
+        """T(x): missing pixels are set to 0, the middle grey."""
+        missing = self.missing(images, draws)
+        return Corrupted(images.masked_fill(missing, 0.0), missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a method or scope may look at before the first step."""
+
+    original: Generator
+    forget: ImageSource
+    retain: ImageSource
+    corruption: Corruption
+    draws: Draws
+    device: torch.device
+
+
+class Method(Recipe):
+    """One way to forget: two terms per image. What merges them and what moves are chosen beside it."""
+
+    requires: ClassVar[type[nn.Module]] = Generator  # the family whose abilities the terms use
+    uses_original: ClassVar[bool] = True  # False: the frozen original is never looked at
+    uses_forget: ClassVar[bool] = True  # False: no forget image is ever loaded
+
+    def prepare(self, given: Preparation) -> Prepared:
+        """Computed once, cached by content, handed to every call of `terms`."""
+        return {}
+
+    def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
+        """The two losses of one batch; to be minimised, whatever the sign inside."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One term alone: its mean loss [] and its gradient, a tensor a moving parameter, averaged over all ranks."""
+
+    loss: Tensor
+    gradient: Sequence[Tensor]
+
+
+class Merge(Recipe):
+    """How two terms become one step. `apart` says whether their gradients are needed one by one."""
+
+    apart: ClassVar[bool] = False
+
+    def loss(self, forget: Tensor, retain: Tensor) -> Tensor:
+        """Not apart: one scalar from the two mean losses; one backward pass serves both."""
+        raise NotImplementedError
+
+    def gradient(self, forget: Voice, retain: Voice) -> list[Tensor]:
+        """Apart: the gradient that is applied."""
+        raise NotImplementedError
+
+
+class Scope(Recipe):
+    """Which parameters move."""
+
+    def prepare(self, given: Preparation) -> Prepared:
+        """Elementwise gradient masks, say, by parameter name."""
+        return {}
+
+    def parameters(self, student: Generator) -> dict[str, nn.Parameter]:
+        """The parameters that may move, by name. Everything else stays bit-identical."""
+        raise NotImplementedError
+
+    def mask(self, name: str, gradient: Tensor, prepared: Prepared) -> Tensor:
+        """The part of a gradient that is applied. Default: all of it."""
+        return gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a metric reads: pictures in identical framing, and features of both where an extractor made them."""
+
+    truth: Images
+    generated: Images
+    missing: Missing
+    truth_features: Tensor | None = None  # [B, F] float64
+    generated_features: Tensor | None = None  # [B, F] float64
+
+
+class Metric(Recipe):
+    """One number an image ([B]), or one number a set ([]), over missing pixels only."""
+
+    per_image: ClassVar[bool] = True
+    higher_is_closer: ClassVar[bool] = False
+    reads_features: ClassVar[bool] = False
+
+    def __call__(self, compared: Compared) -> Tensor:
+        """[B] float64 where `per_image`, else [] float64."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What an attack recovered, against how hard it tried."""
+
+    effort: Sequence[float]
+    forgetting: Sequence[float]
+    effort_unit: str
+
+
+class Attack(Recipe):
+    """One way an attacker or auditor brings a forgotten image back. Run on the unlearned model and on the reference."""
+
+    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
+        """Normalised forgetting against effort; 0 = restored like the original, 1 = as wrong as the mean picture."""
+        raise NotImplementedError
+
+
+class Forgetting(Protocol):
+    """Scores a generator on the batch's forget images."""
+
+    def __call__(self, generator: Generator) -> float:
+        """0 = like the original, 1 = as wrong as the mean picture."""
+        ...

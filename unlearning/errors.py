@@ -1,0 +1,36 @@
+"""What can be wrong with an input. Each message says what, where, and what would be right.
+
+Each ends a verb with exit code 2.
+"""
+
+
+class UnlearningError(Exception):
+    """Base of every refusal. A verb that raises one leaves every file and ledger as it was."""
+
+
+class ParamsError(UnlearningError):
+    """params.yaml, or a recipe chosen in it, is not what the schema allows."""
+
+
+class RequestError(UnlearningError):
+    """A deletion request is malformed, contradicts an earlier one, or asks for what it may not."""
+
+
+class DataError(UnlearningError):
+    """A shard, an image or an index is missing, truncated, undecodable or not what its hash says."""
+
+
+class ManifestError(UnlearningError):
+    """A forget, retain or holdout set is empty, overlaps another, or was changed after sealing."""
+
+
+class CheckpointError(UnlearningError):
+    """A checkpoint is missing, damaged, of another recipe, or holds a number that is not finite."""
+
+
+class EvidenceError(UnlearningError):
+    """A hash, a report or a certificate does not say what the files say."""
+
+
+class StorageError(UnlearningError):
+    """A file could not be written (the disk is full, say); what stood there before still stands."""

@@ -1,0 +1,127 @@
+"""Files that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from unlearning.errors import StorageError
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785 JSON: one value, one spelling. Raises StorageError for NaN, infinity and integers beyond 2^53."""
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise StorageError(f"a record cannot be written as canonical JSON: {error}") from None
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step. A full disk leaves what stood there before. Raises StorageError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise refused(error, path) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as canonical JSON, in one step."""
+    write_bytes(path, canonical(value) + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON at `path`; NaN and infinity are refused. Raises StorageError when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise StorageError(f"{path}: there is no such file") from None
+    except ValueError as error:
+        raise StorageError(f"{path}: not JSON ({error})") from None
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames inside `path` survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill; it becomes `target` in one rename when the block ends well, and vanishes when it does not.
+
+    Raises StorageError for a full disk; what stood at `target` before is then untouched.
+    """
+    home = target.parent / ".partial"
+    home.mkdir(parents=True, exist_ok=True)
+    partial = home / f"{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    try:
+        yield partial
+        for file in sorted(partial.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            else:
+                sync_folder(file)
+        sync_folder(partial)
+        if target.exists():
+            target.rename(home / f"{partial.name}-old")
+        partial.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise refused(error, target) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(home / f"{partial.name}-old", ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold `path` alone; the kernel lets go when the process dies. Raises StorageError if somebody else holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{what} is being made by another process now; wait for it, or stop it") from None
+        yield
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same bytes under a second name: a hard link where the file system has them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def refused(error: OSError, path: Path) -> StorageError:
+    """The sentence for a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{path}: the disk is full; what stood there before is untouched, free space and run again")
+    return StorageError(f"{path}: cannot be written ({error.strerror or error}); what stood there before is untouched")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,159 @@
+"""The one definition of params.yaml. Reading it needs no torch: recipes stay a `Choice` until a verb looks them up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unlearning.errors import ParamsError
+from unlearning.recipe import Choice, explain
+
+Goal = Literal["unreconstructable", "never_seen"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Model(_Section):
+    """Under which name the generator is registered and served."""
+
+    name: str = Field("digits-mae", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+
+
+class Data(_Section):
+    """Which ingested data set the model was trained on, and how its images enter the model."""
+
+    name: str = Field("digits", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="folder below <root>/data")
+    image_size: int = Field(8, ge=4, le=1024, description="pixels a side; images are resized, then centre-cropped")
+    channels: Literal[1, 3] = Field(1, description="1 = grey, 3 = RGB")
+    flip: bool = Field(False, description="mirror half of the training images at random")
+
+
+class Retain(_Section):
+    """What stands for the images that must be kept."""
+
+    mode: Literal["real", "other_classes", "other_dataset"] = Field(
+        "real", description="real: training images no request covers; the other two are proxies"
+    )
+    dataset: str | None = Field(None, description="the proxy data set, for mode other_dataset")
+    proxy_classes: tuple[str, ...] = Field((), description="for mode other_classes; empty = every class not forgotten")
+    ratio: float = Field(1.0, gt=0, le=1, description="share of the eligible retain images that is available")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _dataset_where_needed(self) -> Retain:
+        if (self.mode == "other_dataset") != (self.dataset is not None):
+            raise ValueError("retain.dataset names the proxy data set, for mode other_dataset and no other mode")
+        return self
+
+
+class Budget(_Section):
+    """How long, how fast and how precisely to train."""
+
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0, description="images per set and step, over all processes")
+    learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")
+    warmup_steps: int = Field(0, ge=0, description="linear warm-up; then a half cosine to 0")
+    weight_decay: float = Field(0.05, ge=0)
+    gradient_clip: float = Field(3.0, gt=0, description="largest global gradient norm")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 = autocast")
+    save_every: int = Field(200, gt=0, description="steps between resumable states")
+    log_every: int = Field(20, gt=0, description="steps between log lines")
+    seed: int = 0
+
+
+class Unlearn(_Section):
+    """How the student is made to forget: method x merge x scope."""
+
+    method: Choice
+    merge: Choice
+    scope: Choice
+    budget: Budget
+
+
+class Evaluate(_Section):
+    """What is measured, on which corruptions, how often."""
+
+    corruption: Choice | None = Field(None, description="default: the corruption the model was trained on")
+    metrics: tuple[Choice, ...]
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="one draw of the corruption each")
+    max_images: int = Field(2_000, gt=1, description="per set; more are sampled, seeded")
+    batch_size: int = Field(256, gt=0)
+    bootstrap: int = Field(1_000, ge=100, description="resamples of images, for the intervals")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Threshold(_Section):
+    """One bound of a gate and where the number comes from."""
+
+    value: float
+    source: str = Field(min_length=8, description="why this number: a paper, a policy, a measurement")
+
+
+class Gates(_Section):
+    """When a model may ship. The goal of the batch's requests decides which bounds apply."""
+
+    forgetting_at_least: Threshold
+    retention_at_least: Threshold
+    over_forgetting_margin: Threshold
+    reference_distance_at_most: Threshold
+
+
+class Report(_Section):
+    """What people see."""
+
+    show_forget_images: bool = Field(False, description="put pictures of forget images into report.html")
+    pictures: int = Field(8, ge=1, le=32, description="images a row")
+
+
+class Params(_Section):
+    """The whole of params.yaml."""
+
+    model: Model = Model()
+    data: Data = Data()
+    retain: Retain = Retain()
+    generator: Choice
+    corruption: Choice
+    original: Budget
+    unlearn: Unlearn
+    evaluate: Evaluate
+    gates: Gates
+    report: Report = Report()
+
+    @classmethod
+    def read(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
+        """Read the file, put `{"unlearn.budget.steps": 8}` over it, and validate. Raises ParamsError."""
+        try:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ParamsError(f"{path}: there is no such file; name one with --params") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
+        if not isinstance(tree, dict):
+            raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(cls.model_fields))} is expected")
+        for dotted, value in (overrides or {}).items():
+            _put(tree, dotted.split("."), value, str(path))
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise ParamsError(explain(error, cls, str(path))) from None
+
+    def section_digest(self, *sections: str) -> str:
+        """sha256 of the named sections, canonical: what a stage's result depends on."""
+        tree = self.model_dump(mode="json", include=set(sections))
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    for branch in path[:-1]:
+        tree = tree.setdefault(branch, {})
+        if not isinstance(tree, dict):
+            raise ParamsError(f"{where}: override {'.'.join(path)!r} goes through {branch!r}, which is not a section")
+    tree[path[-1]] = value

@@ -1,0 +1,78 @@
+"""The stages of a batch: names, arrows, commands and parameters.
+
+dvc.yaml and the Dagster graph are held equal to this table by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One artefact of a batch and the verb that makes it."""
+
+    name: str  # of the asset, the dvc stage, and the folder below the batch
+    verb: tuple[str, ...]  # `python -m unlearning <verb> --batch KEY`
+    inputs: tuple[str, ...]  # stages this one reads; `image_dataset` is the ingested data set
+    params: tuple[str, ...]  # sections of params.yaml this one reads
+    trains: bool = False  # runs in the compute process, on the accelerator
+
+
+_STAGES = (
+    Stage("deletion_requests", ("seal",), (), ()),
+    Stage("forget_manifest", ("resolve",), ("image_dataset", "deletion_requests"), ("data",)),
+    Stage("retain_proxy_set", ("retain",), ("image_dataset", "forget_manifest"), ("data", "retain")),
+    Stage(
+        "original_checkpoint",
+        ("train", "original"),
+        ("image_dataset",),
+        ("model", "data", "generator", "corruption", "original"),
+        trains=True,
+    ),
+    Stage(
+        "reference_checkpoint",
+        ("train", "reference"),
+        ("image_dataset", "forget_manifest"),
+        ("model", "data", "generator", "corruption", "original"),
+        trains=True,
+    ),
+    Stage(
+        "unlearned_checkpoint",
+        ("unlearn",),
+        ("image_dataset", "forget_manifest", "retain_proxy_set", "original_checkpoint"),
+        ("data", "generator", "corruption", "unlearn"),
+        trains=True,
+    ),
+    Stage(
+        "evaluation_report",
+        ("evaluate",),
+        (
+            "image_dataset",
+            "deletion_requests",
+            "forget_manifest",
+            "retain_proxy_set",
+            "original_checkpoint",
+            "reference_checkpoint",
+            "unlearned_checkpoint",
+        ),
+        ("data", "generator", "corruption", "evaluate", "gates", "report"),
+        trains=True,
+    ),
+    Stage(
+        "certificate",
+        ("certify",),
+        (
+            "deletion_requests",
+            "forget_manifest",
+            "retain_proxy_set",
+            "original_checkpoint",
+            "reference_checkpoint",
+            "unlearned_checkpoint",
+            "evaluation_report",
+        ),
+        ("gates",),
+    ),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _STAGES}

@@ -1,0 +1,35 @@
+"""How every verb makes its asset: reuse what is current, work aside, appear in one rename, be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unlearning import files
+from unlearning.evidence import lineage
+from unlearning.evidence.lineage import Record
+from unlearning.log import Log, Progress
+from unlearning.params import Params
+from unlearning.stages import STAGES
+from unlearning.workspace import BatchFolder
+
+
+def make(
+    name: str, params: Params, batch: BatchFolder, log: Log, fill: Callable[[Path, str], dict[str, Any]]
+) -> Record:
+    """Make the asset `name`, or reuse it. `fill(folder, key)` writes its files and returns the facts to record.
+
+    `key` addresses resumable state by content. Run the same call again after a crash to resume. Raises what `fill`
+    raises, with the asset as it was, and StorageError when another process is making the same asset.
+    """
+    stage = STAGES[name]
+    with files.locked(batch.path / ".locks" / name, f"batch {batch.key}: {name}"):
+        record = lineage.current(stage, params, batch)
+        if record is not None:
+            log(Progress(name, 0, 0, note=f"reused, nothing it depends on has changed ({record.sha256[:12]})"))
+            return record
+        key = lineage.key(stage, params, batch)
+        with files.new_folder(batch.asset(name)) as folder:
+            facts = fill(folder, key)
+        return lineage.write(stage, params, batch, facts)
