@@ -1,1 +1,165 @@
-"""Report x thresholds -> verdict."""
+"""Report x thresholds -> verdict. Fails closed; asset checks, the certificate and promotion all call this one function.
+
+A missing number, a number that is not finite, a report of another checkpoint, and an unlearned model whose weights are
+the original's are all refusals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from unlearning.params import Gates, Threshold
+
+Status = Literal["pass", "fail", "not_measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One bound, what was measured against it, and what follows."""
+
+    name: str
+    status: Status
+    blocking: bool  # False: reported, but does not refuse
+    value: float | None
+    low: float | None  # of the value's confidence interval
+    high: float | None
+    bound: str  # ">= 0.9"
+    source: str  # of the threshold
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the model may ship, and every reason."""
+
+    goal: str
+    passed: bool
+    criteria: tuple[Criterion, ...]
+
+    @property
+    def word(self) -> str:
+        """`passed` or `refused`, as it stands in report.json."""
+        return "passed" if self.passed else "refused"
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """The criteria as JSON values."""
+        return [asdict(criterion) for criterion in self.criteria]
+
+
+def evaluate(report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, str]) -> Verdict:
+    """The verdict on `report`, for the checkpoints {original, reference, unlearned: sha256} that really lie there."""
+    goal = str(report.get("goal"))
+    criteria = [_integrity(report, checkpoints), *_retention(report, gates)]
+    if goal == "unreconstructable":
+        criteria += _unreconstructable(report, gates)
+    elif goal == "never_seen":
+        criteria += _never_seen(report, gates)
+    else:
+        criteria.append(
+            _said("goal", "fail", f"the report's goal is {goal!r}: unreconstructable or never_seen is right")
+        )
+    passed = all(criterion.status == "pass" for criterion in criteria if criterion.blocking)
+    return Verdict(goal, passed, tuple(criteria))
+
+
+def _integrity(report: Mapping[str, Any], checkpoints: Mapping[str, str]) -> Criterion:
+    reported = report.get("checkpoints")
+    reported = reported if isinstance(reported, Mapping) else {}
+    for role in ("original", "reference", "unlearned"):
+        if not checkpoints.get(role) or reported.get(role) != checkpoints[role]:
+            return _said("integrity", "fail", f"the report is not about the {role} checkpoint that lies in the batch")
+    weights = report.get("weights")
+    weights = weights if isinstance(weights, Mapping) else {}
+    if not weights.get("unlearned") or weights.get("unlearned") == weights.get("original"):
+        return _said("integrity", "fail", "the unlearned weights are the original's: nothing was unlearned")
+    if report.get("finite") is not True:
+        return _said("integrity", "fail", "a reconstruction holds a number that is not finite")
+    return _said("integrity", "pass", "the report is about these checkpoints, whose weights moved and are finite")
+
+
+def _retention(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
+    return [_at_least("retention", _score(report, "retention"), gates.retention_at_least, "kept on held-out images")]
+
+
+def _unreconstructable(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
+    what = "of the way from the original's picture to knowing nothing, on images to forget"
+    forgetting = _score(report, "forgetting")
+    trained = _score(report, "forgetting_trained")
+    over = _difference(forgetting, _ceiling(report))
+    return [
+        _at_least("forgetting", forgetting, gates.forgetting_at_least, what),
+        _at_least("forgetting_trained", trained, gates.forgetting_at_least, f"{what} that training saw"),
+        _at_most(
+            "over_forgetting",
+            over,
+            gates.over_forgetting_margin,
+            "beyond both knowing nothing (1) and the reference: a picture that wrong betrays what was forgotten",
+            blocking=False,
+        ),
+    ]
+
+
+def _never_seen(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
+    distance = _difference(
+        _score(report, "forgetting_trained"), _score(report, "reference_forgetting_trained"), both=True
+    )
+    what = "between the unlearned model's forgetting and that of the reference, either way"
+    return [_at_most("reference_distance", distance, gates.reference_distance_at_most, what)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def _score(report: Mapping[str, Any], name: str) -> _Score:
+    scores = report.get("scores")
+    found = scores.get(name) if isinstance(scores, Mapping) else None
+    if not isinstance(found, Mapping):
+        return _Score()
+    return _Score(*(_finite(found.get(part)) for part in ("value", "low", "high")))
+
+
+def _finite(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
+
+
+def _ceiling(report: Mapping[str, Any]) -> _Score:
+    """The larger of 1 and the reference's own forgetting; unknown when the reference was not measured."""
+    reference = _score(report, "reference_forgetting").value
+    return _Score() if reference is None else _Score(max(1.0, reference))
+
+
+def _difference(score: _Score, other: _Score, both: bool = False) -> _Score:
+    if score.value is None or other.value is None:
+        return _Score()
+    gap = score.value - other.value
+    return _Score(abs(gap) if both else gap)
+
+
+def _at_least(name: str, score: _Score, threshold: Threshold, what: str) -> Criterion:
+    holds = score.value is not None and score.value >= threshold.value
+    return _compared(name, score, threshold, f">= {threshold.value:g}", holds, what, blocking=True)
+
+
+def _at_most(name: str, score: _Score, threshold: Threshold, what: str, blocking: bool = True) -> Criterion:
+    holds = score.value is not None and score.value <= threshold.value
+    return _compared(name, score, threshold, f"<= {threshold.value:g}", holds, what, blocking)
+
+
+def _compared(
+    name: str, score: _Score, threshold: Threshold, bound: str, holds: bool, what: str, blocking: bool
+) -> Criterion:
+    status: Status = "not_measured" if score.value is None else "pass" if holds else "fail"
+    sentence = "not measured" if score.value is None else f"{score.value:.3f} ({bound}) {what}"
+    return Criterion(name, status, blocking, score.value, score.low, score.high, bound, threshold.source, sentence)
+
+
+def _said(name: str, status: Status, sentence: str) -> Criterion:
+    return Criterion(name, status, True, None, None, None, "", "what a report must be to be judged at all", sentence)

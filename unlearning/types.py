@@ -17,6 +17,22 @@ View: TypeAlias = tuple[Tensor, ...]  # one pass's randomness, each [B, ...]: MA
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """Clean images of one set, and where they stand in its manifest. May be empty: [0, C, H, W]."""
+
+    images: Images
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What one step reads from disk, before any corruption."""
+
+    forget: Sample
+    retain: Sample
+
+
+@dataclass(frozen=True, slots=True)
 class Corrupted:
     """What the generator is allowed to see: T(x), and where T took something away."""
 
