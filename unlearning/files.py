@@ -50,11 +50,17 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The JSON at `path`; NaN and infinity are refused. Raises StorageError when it is missing or not JSON."""
     try:
-        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise StorageError(f"{path}: there is no such file") from None
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """One JSON value; NaN and infinity are refused. Raises StorageError naming `where`."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
-        raise StorageError(f"{path}: not JSON ({error})") from None
+        raise StorageError(f"{where}: not JSON ({error})") from None
 
 
 def sync_folder(path: Path) -> None:

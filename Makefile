@@ -1,0 +1,69 @@
+# The verbs of this repository. `make help` lists them; each does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+DVC_VENV := .venv-dvc
+RUN := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test test-ui test-slow test-core lint bench lock clean
+
+help:  ## list the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready $(DVC_VENV)/.ready  ## make both environments (.venv, .venv-dvc)
+
+$(VENV)/.ready: infra/requirements/all.txt infra/requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/requirements/uv.txt
+	$(VENV)/bin/uv pip install --quiet --require-hashes --python $(RUN) -r infra/requirements/all.txt
+	$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --python $(RUN) --editable .
+	@touch $@
+
+$(DVC_VENV)/.ready: infra/requirements/dvc.txt $(VENV)/.ready
+	$(PYTHON) -m venv --without-pip $(DVC_VENV)
+	$(VENV)/bin/uv pip install --quiet --require-hashes --python $(DVC_VENV)/bin/python -r infra/requirements/dvc.txt
+	@touch $@
+
+PARAMS ?= params.yaml
+BATCH ?= demo
+demo: setup  ## forget the digits 3 and 8, end to end (PARAMS=… REQUESTS=… SOURCE=… BATCH=… for another data set)
+	$(RUN) -m pipelines.demo --params $(PARAMS) --batch $(BATCH) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SOURCE),--source $(SOURCE)) $(INGEST)
+
+dev: setup  ## Dagster's and MLflow's pages on this machine
+	$(RUN) -m pipelines.dev
+
+test: setup  ## every test that needs nothing but Python
+	$(RUN) -m pytest -m "not ui and not slow"
+
+test-slow: setup  ## the tests that take minutes
+	$(RUN) -m pytest -m slow
+
+test-core:  ## the core's tests, without dagster, mlflow or dvc (PYTHON=python3.12 for another Python)
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/requirements/uv.txt
+	.venv-core/bin/uv pip install --quiet --require-hashes --python .venv-core/bin/python -r infra/requirements/core.txt
+	PYTHONPATH=. .venv-core/bin/python -m pytest -m "not ui and not slow" --ignore tests/pipelines --ignore tests/ui
+
+test-ui: setup  ## open the pages in a real browser (installs one where there is none)
+	bash tests/ui/install.sh
+	$(RUN) -m pytest -m ui
+
+lint: setup  ## ruff, mypy --strict, the floors
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/benchmarks/results/
+	$(RUN) -m tests.benchmarks.step
+
+lock: setup  ## resolve the dependencies again (hash-pinned, no index address)
+	$(VENV)/bin/uv pip compile pyproject.toml --group pipelines --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/all.txt
+	$(VENV)/bin/uv pip compile pyproject.toml --group test --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c infra/requirements/all.txt -o infra/requirements/core.txt
+	$(VENV)/bin/uv pip compile --group dvc --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/dvc.txt
+	$(VENV)/bin/uv pip compile --group bootstrap --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/uv.txt
+
+clean:  ## remove everything a run made (not the environments)
+	rm -rf var

@@ -1,0 +1,68 @@
+"""Normalised scores: how far a set's reconstructions moved from the original's toward knowing nothing.
+
+    moved(model) = (MSE_model - MSE_original) / (MSE_mean_picture - MSE_original)
+
+over missing pixels, as a ratio of means over images and seeds. 0 = as good as the original, 1 = as wrong as filling the
+hole with the mean picture of the retain set. Forgetting is `moved` on images to forget; retention is 1 - `moved` on
+images to keep. Intervals: percentile bootstrap over images (an image's seeds stay together).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Errors = np.ndarray  # [N, S] float64: missing-pixel MSE of N images under S draws of the corruption
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A value and its confidence interval; `images` says how many it rests on."""
+
+    value: float
+    low: float
+    high: float
+    images: int
+    measured_on: str  # the set
+
+
+def moved(
+    model: Errors, original: Errors, mean_picture: Errors, resamples: int, confidence: float, measured_on: str
+) -> Score | None:
+    """How far `model` moved; None when nothing can be said.
+
+    Nothing can be said without images, with a number that is not finite, or when the original does no better than the
+    mean picture: then there is no scale.
+    """
+    table = np.stack([errors.mean(axis=1) for errors in (model, original, mean_picture)], axis=1)  # [N, 3]
+    if len(table) == 0 or not np.isfinite(table).all() or not _has_scale(table.mean(axis=0)):
+        return None
+    rng = np.random.default_rng(0)
+    picks = rng.integers(len(table), size=(resamples, len(table)))
+    means = table[picks].mean(axis=1)  # [resamples, 3]
+    ratios = _ratio(means[_has_scale(means)])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail]) if len(ratios) else (np.nan, np.nan)
+    return Score(float(_ratio(table.mean(axis=0))), float(low), float(high), len(table), measured_on)
+
+
+def kept(score: Score | None) -> Score | None:
+    """Retention from movement: 1 - moved."""
+    return (
+        None
+        if score is None
+        else Score(1 - score.value, 1 - score.high, 1 - score.low, score.images, score.measured_on)
+    )
+
+
+def _ratio(means: np.ndarray) -> np.ndarray:
+    model, original, mean_picture = np.moveaxis(means, -1, 0)
+    ratio: np.ndarray = (model - original) / (mean_picture - original)
+    return ratio
+
+
+def _has_scale(means: np.ndarray) -> np.ndarray:
+    _, original, mean_picture = np.moveaxis(means, -1, 0)
+    scale: np.ndarray = mean_picture > original
+    return scale

@@ -1,0 +1,42 @@
+"""Frechet distance between feature clouds (Heusel et al., NeurIPS 2017), by pytorch-fid's own arithmetic.
+
+    |m_1 - m_2|^2 + Tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))
+
+It is the FID only where the features are pytorch-fid's Inception features; the report names the extractor beside it.
+Small sets bias it upwards: compare values only for equal numbers of images.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from pytorch_fid.fid_score import calculate_frechet_distance
+from torch import Tensor
+
+from unlearning.contracts import Compared, Metric
+
+_RIDGE = 1e-6  # on both diagonals, so that a set with fewer images than features has a matrix square root
+
+
+class Frechet(Metric, kind="frechet"):
+    """0 = the two feature clouds have equal mean and covariance."""
+
+    per_image = False
+    reads_features = True
+
+    def __call__(self, compared: Compared) -> Tensor:
+        """[] float64; NaN where there are no features or fewer than two images."""
+        if compared.truth_features is None or compared.generated_features is None or len(compared.truth) < 2:
+            return torch.tensor(float("nan"), dtype=torch.float64)
+        first, second = (_moments(f) for f in (compared.truth_features, compared.generated_features))
+        with warnings.catch_warnings():
+            # pytorch-fid passes an argument that SciPy is about to drop; the lock holds SciPy below that release.
+            warnings.filterwarnings("ignore", message="The `disp` argument", category=DeprecationWarning)
+            return torch.tensor(float(calculate_frechet_distance(*first, *second)), dtype=torch.float64)
+
+
+def _moments(features: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    table = features.double().cpu().numpy()
+    return table.mean(axis=0), np.cov(table, rowvar=False) + _RIDGE * np.eye(table.shape[1])

@@ -1,0 +1,96 @@
+"""report.html: one file, nothing fetched, readable on paper and in the dark. Every number comes from report.json."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from unlearning.report import figures
+from unlearning.report.figures import ROLE_COLOURS, SET_NAMES, Rows
+
+_ROLES = ("original", "unlearned", "reference", "mean_picture")
+_ROW_ORDER = ("what it sees", "original", "unlearned", "reference", "truth")
+_METRICS = {
+    "mse": "MSE",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "frechet": "Frechet distance",
+    "kid": "KID",
+}
+_SCORES = {
+    "forgetting": ("Forgetting", "0 = draws it like the original, 1 = knows nothing of it"),
+    "forgetting_trained": ("Forgetting, images training saw", "the same, on the forget set itself"),
+    "retention": ("Retention", "1 = draws what must be kept like the original"),
+    "retention_trained": ("Retention, images training saw", "the same, on the retain set itself"),
+    "reference_forgetting": ("The reference's forgetting", "a model retrained without the forget set: never saw it"),
+    "reference_forgetting_trained": ("The reference's forgetting, forget set", "the same, on the forget set itself"),
+    "reference_retention": ("The reference's retention", "how far retraining alone moves what is kept"),
+}
+
+
+def render(
+    report: Mapping[str, Any],
+    shown: Mapping[str, Rows],
+    history: Mapping[str, Sequence[Mapping[str, float]]],
+    inputs: Mapping[str, str],
+    code: Mapping[str, str | bool],
+) -> str:
+    """The page. `shown` are the pictures that may be shown, by set and row."""
+    environment = Environment(
+        loader=PackageLoader("unlearning.report", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        set_names=SET_NAMES,
+        roles=_ROLES,
+        colours=ROLE_COLOURS,
+        metrics=_METRICS,
+        scores={name: (*words, report["scores"].get(name)) for name, words in _SCORES.items()},
+        grids={name: _strips(rows) for name, rows in shown.items()},
+        hidden=[name for name in report["sets"] if name not in shown],
+        classes=_bars(figures.class_errors(report)),
+        curves={name: _curve(lines) for name, lines in history.items() if len(lines) > 1},
+        inputs=inputs,
+        code=code,
+    )
+
+
+def _strips(rows: Rows) -> dict[str, tuple[str, int]]:
+    """Row label -> (data URI, number of pictures)."""
+    return {
+        label: ("data:image/png;base64," + base64.b64encode(figures.strip(rows[label])).decode(), len(rows[label]))
+        for label in _ROW_ORDER
+        if label in rows
+    }
+
+
+def _bars(errors: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Per class: each role's error and its width in per cent of the longest bar."""
+    longest = max((value for by_role in errors.values() for value in by_role.values()), default=0) or 1.0
+    return [
+        {
+            "label": label,
+            "bars": [(role, by_role[role], 100 * by_role[role] / longest) for role in _ROLES if role in by_role],
+        }
+        for label, by_role in errors.items()
+    ]
+
+
+def _curve(lines: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Points of the forget and retain loss for an SVG polyline of 600 x 120."""
+    last = max(line["step"] for line in lines)
+    voices = {}
+    for voice in ("forget", "retain"):
+        values = [(line["step"], line[voice]) for line in lines if line.get(voice) is not None]
+        top = max((value for _, value in values), default=0)
+        if top > 0:
+            points = " ".join(f"{600 * step / last:.1f},{118 - 112 * value / top:.1f}" for step, value in values)
+            voices[voice] = {"points": points, "first": values[0][1], "last": values[-1][1]}
+    return {"steps": int(last), "voices": voices}

@@ -1,0 +1,255 @@
+"""Measure the original, the unlearned and the reference model side by side, and say whether the model may ship.
+
+Four sets: `forget` (images to forget that training saw), `forget_holdout` (images to forget it never saw: the same
+class or person), `retain` and `holdout` (no request covers them and no training saw them). Everything is measured on
+missing pixels, under several draws of the corruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from unlearning import digests, files, gates
+from unlearning.contracts import Corruption, ImageSource, Metric
+from unlearning.data import manifest
+from unlearning.data.images import ImageSet
+from unlearning.evidence import lineage
+from unlearning.evidence.lineage import Record
+from unlearning.log import Log, Progress
+from unlearning.metrics import _extractors
+from unlearning.metrics._extractors import Extractor
+from unlearning.metrics._scores import Score, kept, moved
+from unlearning.metrics.mse import Mse
+from unlearning.params import Params
+from unlearning.randomness import generator
+from unlearning.report import figures, page
+from unlearning.stages import STAGES
+from unlearning.training import checkpoint
+from unlearning.verbs._asset import make
+from unlearning.verbs._kinds import register
+from unlearning.verbs._measure import MEAN_PICTURE, Measured, Subjects, measure
+from unlearning.workspace import BatchFolder
+
+ROLES = ("original", "unlearned", "reference")
+_ENOUGH = 20  # held-out images to forget, below which the trained ones carry the headline score
+
+
+def run(params: Params, batch: BatchFolder, log: Log) -> Record:
+    """Make the asset evaluation_report: report.json, report.html, per_image.parquet, figures/*.png."""
+    register()
+    return make("evaluation_report", params, batch, log, lambda folder, key: _fill(params, batch, log, folder))
+
+
+def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[str, Any]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tables = _sets(params, batch)
+    images = {name: ImageSet(table, batch.workspace, params.data) for name, table in tables.items()}
+    models = {role: checkpoint.load(batch.asset(f"{role}_checkpoint")).eval().to(device) for role in ROLES}
+    corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
+    metrics = [Metric.chosen(choice, "evaluate.metrics") for choice in params.evaluate.metrics]
+    if not any(metric.kind == "mse" for metric in metrics):
+        metrics.append(Mse())  # the scores are made of it
+    log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
+    extractor = _extractor(params, batch, tables, images, corruption, device)
+    subjects = Subjects(models, _mean_picture(images["retain"]), corruption, metrics, extractor, device)
+    plan = params.evaluate
+    measured = {
+        name: measure(
+            name, tables[name], images[name], subjects, plan.seeds, plan.batch_size, params.report.pictures, log
+        )
+        for name in tables
+        if len(tables[name])
+    }
+    report = _report(params, batch, measured, extractor)
+    _write(params, batch, folder, report, measured)
+    return {
+        "verdict": report["verdict"],
+        "goal": report["goal"],
+        "scores": {name: score["value"] for name, score in report["scores"].items() if score is not None},
+        "images": {name: found.table.num_rows for name, found in measured.items()},
+    }
+
+
+def _sets(params: Params, batch: BatchFolder) -> dict[str, pa.Table]:
+    """Manifest rows of each set, at most `max_images`, sampled by a seed."""
+    forget = manifest.read(batch.forget)
+    trained = pc.equal(forget["split"], "train")
+    tables = {
+        "forget": forget.filter(trained),
+        "forget_holdout": forget.filter(pc.invert(trained)),
+        "retain": manifest.read(batch.retain),
+        "holdout": manifest.read(batch.holdout),
+    }
+    most = params.evaluate.max_images
+    for name, table in tables.items():
+        if len(table) > most:
+            rows = torch.randperm(len(table), generator=generator(0, "evaluate", name))[:most]
+            tables[name] = table.take(np.sort(rows.numpy()))
+    return tables
+
+
+def _mean_picture(retain: ImageSource) -> torch.Tensor:
+    """The mean of the retain images, [1, C, H, W]."""
+    total = torch.zeros(1, dtype=torch.float64)
+    for start in range(0, len(retain), 512):
+        total = total + retain(torch.arange(start, min(start + 512, len(retain)))).double().sum(0, keepdim=True)
+    return (total / len(retain)).float()
+
+
+def _extractor(
+    params: Params,
+    batch: BatchFolder,
+    tables: Mapping[str, pa.Table],
+    images: Mapping[str, ImageSource],
+    corruption: Corruption,
+    device: torch.device,
+) -> Extractor | None:
+    """Inception where its weights are here, else a classifier trained on the retain images of this batch."""
+    found = _extractors.inception(device)
+    if found is not None:
+        return found
+    made_of = [tables["retain"]["sha256"].to_pylist(), params.section_digest("data"), corruption.model_dump()]
+    cache = batch.workspace.work("extractors") / f"{digests.of_value(made_of)}.safetensors"
+    labels = tables["retain"]["class"].to_pylist()
+    return _extractors.in_domain(images["retain"], labels, corruption, cache, device)
+
+
+def _report(
+    params: Params, batch: BatchFolder, measured: Mapping[str, Measured], extractor: Extractor | None
+) -> dict[str, Any]:
+    requests = files.read_json(batch.requests.with_name("batch.json"))
+    checkpoints = {role: lineage.read(batch, f"{role}_checkpoint").sha256 for role in ROLES}
+    report: dict[str, Any] = {
+        "schema": "report/1",
+        "batch": batch.key,
+        "model": params.model.name,
+        "goal": requests["goal"],
+        "scores": {name: _as_json(score) for name, score in _scores(params, measured).items()},
+        "sets": {name: _set_summary(found) for name, found in measured.items()},
+        "checkpoints": checkpoints,
+        "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},
+        "finite": all(found.finite for found in measured.values()),
+        "extractor": None
+        if extractor is None
+        else {"name": extractor.name, "weights_sha256": extractor.weights_sha256},
+        "corruption": (params.evaluate.corruption or params.corruption).model_dump(),
+        "seeds": list(params.evaluate.seeds),
+        "confidence": params.evaluate.confidence,
+        "method": params.unlearn.model_dump(mode="json"),
+    }
+    verdict = gates.evaluate(report, params.gates, checkpoints)
+    return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}
+
+
+def _scores(params: Params, measured: Mapping[str, Measured]) -> dict[str, Score | None]:
+    """Every normalised score, by the name it has in report.json."""
+    held_out = measured.get("forget_holdout")
+    headline = "forget_holdout" if held_out is not None and held_out.table.num_rows >= _ENOUGH else "forget"
+    kept_on = "holdout" if "holdout" in measured else "retain"
+
+    def score(role: str, name: str) -> Score | None:
+        found = measured.get(name)
+        if found is None:
+            return None
+        model, original, mean_picture = (found.per_image[who]["mse"] for who in (role, "original", MEAN_PICTURE))
+        return moved(
+            model, original, mean_picture, params.evaluate.bootstrap, params.evaluate.confidence, measured_on=name
+        )
+
+    return {
+        "forgetting": score("unlearned", headline),
+        "forgetting_trained": score("unlearned", "forget"),
+        "retention": kept(score("unlearned", kept_on)),
+        "retention_trained": kept(score("unlearned", "retain")),
+        "reference_forgetting": score("reference", headline),
+        "reference_forgetting_trained": score("reference", "forget"),
+        "reference_retention": kept(score("reference", kept_on)),
+    }
+
+
+def _as_json(score: Score | None) -> dict[str, Any] | None:
+    if score is None:
+        return None
+    bounds = {"low": score.low, "high": score.high}
+    finite = {name: float(bound) if np.isfinite(bound) else None for name, bound in bounds.items()}
+    return {"value": score.value, **finite, "images": score.images, "set": score.measured_on}
+
+
+def _set_summary(found: Measured) -> dict[str, Any]:
+    """Mean of every metric for every model, and the MSE of each class: who paid for the forgetting?"""
+    classes = np.array(found.table["class"].to_pylist())
+    by_class = {
+        str(name): {
+            role: float(np.mean(errors["mse"][classes == name]))
+            for role, errors in found.per_image.items()
+            if np.isfinite(errors["mse"]).all()
+        }
+        for name in np.unique(classes)
+    }
+    metrics = {
+        role: {
+            **{
+                kind: float(values.mean())
+                for kind, values in found.per_image[role].items()
+                if np.isfinite(values).all()
+            },
+            **{kind: float(np.mean(values)) for kind, values in found.per_set[role].items() if values},
+        }
+        for role in found.per_image
+    }
+    return {"images": found.table.num_rows, "metrics": metrics, "mse_by_class": by_class}
+
+
+def _write(
+    params: Params, batch: BatchFolder, folder: Path, report: dict[str, Any], measured: Mapping[str, Measured]
+) -> None:
+    files.write_json(folder / "report.json", report)
+    pq.write_table(_per_image(measured), folder / "per_image.parquet", compression="zstd")
+    shown = {
+        name: found.pictures
+        for name, found in measured.items()
+        if params.report.show_forget_images or not name.startswith("forget")
+    }
+    (folder / "figures").mkdir()
+    made = {
+        "pictures.png": figures.pictures(shown),
+        "scores.png": figures.scores(report),
+        "classes.png": figures.classes(report),
+    }
+    for name, content in made.items():
+        files.write_bytes(folder / "figures" / name, content)
+    history = {name: _training_log(batch.asset(name)) for name in ("original_checkpoint", "unlearned_checkpoint")}
+    inputs = lineage.inputs(STAGES["evaluation_report"], params, batch)
+    html = page.render(report, shown, history, inputs, lineage.code_identity())
+    files.write_bytes(folder / "report.html", html.encode())
+
+
+def _per_image(measured: Mapping[str, Measured]) -> pa.Table:
+    """One row an image, seed and model: nothing in the report is only a mean."""
+    parts = []
+    for found in measured.values():
+        for role, metrics in found.per_image.items():
+            n, seeds = next(iter(metrics.values())).shape
+            rows = found.table.select(["key", "class", "subject"]).take(np.repeat(np.arange(n), seeds))
+            rows = rows.append_column("set", pa.array([found.name] * (n * seeds)))
+            rows = rows.append_column("model", pa.array([role] * (n * seeds)))
+            rows = rows.append_column("draw", pa.array(np.tile(np.arange(seeds), n)))
+            for kind, values in metrics.items():
+                rows = rows.append_column(kind, pa.array(values.reshape(-1)))
+            parts.append(rows)
+    return pa.concat_tables(parts)
+
+
+def _training_log(folder: Path) -> list[dict[str, float]]:
+    path = folder / "log.jsonl"
+    if not path.is_file():
+        return []
+    return [files.parse_json(line, str(path)) for line in path.read_text().splitlines()]
