@@ -27,7 +27,7 @@ class Ssim(Metric, kind="ssim"):
 
     def __call__(self, compared: Compared) -> Tensor:
         """[B] float64."""
-        x, y = compared.truth.double(), compared.generated.double()
+        x, y = compared.truth.double() + 1, compared.generated.double() + 1  # [0, 2]: means must not be negative
         mean_x, mean_y = self._mean(x), self._mean(y)
         variance_x = self._mean(x * x) - mean_x.square()
         variance_y = self._mean(y * y) - mean_y.square()

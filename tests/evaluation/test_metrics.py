@@ -1,0 +1,109 @@
+"""Metrics against closed forms: nothing here looks at a picture."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unlearning.contracts import Compared, Metric
+from unlearning.metrics.frechet import Frechet
+from unlearning.metrics.kid import Kid
+from unlearning.metrics.mse import Mse
+from unlearning.metrics.psnr import Psnr
+from unlearning.metrics.ssim import Ssim
+from unlearning.randomness import generator
+from unlearning.recipe import discover
+
+discover("unlearning.metrics")
+
+
+def images(n: int = 4, channels: int = 3, size: int = 12, name: str = "truth") -> torch.Tensor:
+    return torch.rand(n, channels, size, size, generator=generator(0, name)) * 2 - 1
+
+
+def hole(n: int = 4, size: int = 12) -> torch.Tensor:
+    missing = torch.zeros(n, 1, size, size, dtype=torch.bool)
+    missing[:, :, 2:6, 3:9] = True
+    return missing
+
+
+def test_mse_of_a_constant_shift_is_its_square_whatever_the_hole() -> None:
+    truth = images()
+    assert torch.allclose(Mse()(Compared(truth, truth + 0.3, hole())), torch.full((4,), 0.09).double(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["mse", "psnr", "ssim"])
+def test_visible_pixels_far_from_the_hole_do_not_count(kind: str) -> None:
+    truth, missing = images(), hole()
+    generated = truth + 0.1
+    far = missing.new_zeros(missing.shape)
+    far[:, :, 10:, :] = True  # further from the hole than SSIM's window reaches
+    metric = Metric.kinds[kind]()
+    assert torch.equal(
+        metric(Compared(truth, generated, missing)), metric(Compared(truth, generated.masked_fill(far, 5.0), missing))
+    )
+
+
+def test_psnr_of_a_known_error() -> None:
+    truth = images()
+    expected = 10 * math.log10(4 / 0.01)
+    assert Psnr()(Compared(truth, truth + 0.1, hole())).tolist() == pytest.approx([expected] * 4, rel=1e-4)
+    assert Psnr()(Compared(truth, truth, hole())).tolist() == pytest.approx([100.0] * 4)
+
+
+def test_ssim_of_constant_pictures_is_the_luminance_term() -> None:
+    a, b, c1 = 0.5, -0.2, 0.02**2
+    truth, generated = torch.full((1, 1, 12, 12), a), torch.full((1, 1, 12, 12), b)
+    x, y = a + 1, b + 1  # the formula is for pixels from 0
+    expected = (2 * x * y + c1) / (x * x + y * y + c1)
+    assert Ssim()(Compared(truth, generated, hole(1))).item() == pytest.approx(expected, rel=1e-5)
+    assert Ssim()(Compared(truth, truth, hole(1))).item() == pytest.approx(1.0)
+
+
+def test_ssim_works_on_pictures_as_small_as_its_window() -> None:
+    truth = images(2, 1, 8)
+    missing = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    missing[:, :, :2] = True
+    value = Ssim()(Compared(truth, -truth, missing))
+    assert bool((value < 0.5).all())
+    assert bool((value >= -1).all())
+
+
+def features(n: int, mean: float, scale: float, name: str) -> torch.Tensor:
+    return torch.randn(n, 3, generator=generator(0, name), dtype=torch.float64) * scale + mean
+
+
+def test_frechet_of_gaussians_reaches_its_closed_form() -> None:
+    nothing = torch.empty(20_000, 0)
+    first, second = features(20_000, 0, 1, "a"), features(20_000, 2, 3, "b")
+    value = Frechet()(Compared(nothing, nothing, nothing, first, second)).item()
+    assert value == pytest.approx(3 * 2**2 + 3 * (3 - 1) ** 2, rel=0.03)  # |m|^2 + sum (s1 - s2)^2 over 3 dimensions
+    assert Frechet()(Compared(nothing, nothing, nothing, first, first)).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_kid_is_the_unbiased_estimate_by_hand() -> None:
+    x, y = features(5, 0, 1, "x"), features(5, 1, 1, "y")
+    k = lambda a, b: (float(a @ b) / 3 + 1) ** 3  # noqa: E731
+    pairs = [(i, j) for i in range(5) for j in range(5)]
+    within = sum(k(x[i], x[j]) + k(y[i], y[j]) for i, j in pairs if i != j) / 20
+    across = sum(k(x[i], y[j]) for i, j in pairs) / 25
+    nothing = torch.empty(5, 0)
+    assert Kid()(Compared(nothing, nothing, nothing, x, y)).item() == pytest.approx(within - 2 * across)
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind, metric in Metric.kinds.items() if not metric.per_image))
+def test_a_set_metric_without_features_is_not_measured(kind: str) -> None:
+    assert np.isnan(Metric.kinds[kind]()(Compared(images(), images(), hole())).item())
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind, metric in Metric.kinds.items() if metric.per_image))
+def test_closer_pictures_score_closer(kind: str) -> None:
+    metric, truth, missing = Metric.kinds[kind](), images(), hole()
+    noise = images(name="noise")
+    near, far = (metric(Compared(truth, truth + step * noise, missing)) for step in (0.1, 0.5))
+    assert near.shape == (4,)
+    assert near.dtype == torch.float64
+    assert bool(((near > far) if metric.higher_is_closer else (near < far)).all())

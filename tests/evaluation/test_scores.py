@@ -1,0 +1,148 @@
+"""The normalised scores and the gates, on numbers whose answer is known."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unlearning import gates
+from unlearning.metrics._scores import kept, moved
+from unlearning.params import Gates, Threshold
+
+SOURCE = "a threshold of this test"
+
+
+def errors(level: float, n: int = 50, seeds: int = 3) -> np.ndarray:
+    return level + np.random.default_rng(1).normal(0, 0.01, (n, seeds)) * 0.1
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.2, 0.0), (1.0, 1.0), (0.6, 0.5), (1.4, 1.5)])
+def test_movement_is_the_share_of_the_way_to_the_mean_picture(level: float, expected: float) -> None:
+    score = moved(errors(level), errors(0.2), errors(1.0), 500, 0.95, "forget")
+    assert score is not None
+    assert score.value == pytest.approx(expected, abs=1e-9)
+    assert score.low <= score.value <= score.high
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        model = rng.normal(0.6, 0.2, (60, 1))
+        score = moved(model, np.full((60, 1), 0.2), np.full((60, 1), 1.0), 300, 0.9, "forget")
+        assert score is not None
+        covered += score.low <= 0.5 <= score.high
+    assert 165 <= covered <= 195
+
+
+def test_retention_turns_movement_and_its_interval_around() -> None:
+    score = moved(errors(0.24), errors(0.2), errors(1.0), 500, 0.95, "holdout")
+    retention = kept(score)
+    assert score is not None
+    assert retention is not None
+    assert retention.value == pytest.approx(0.95)
+    assert retention.low == 1 - score.high
+    assert kept(None) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "original", "mean"),
+    [
+        (errors(np.nan), errors(0.2), errors(1.0)),
+        (errors(0.5), errors(1.0), errors(0.9)),  # the original knows less than the mean picture: there is no scale
+        (np.empty((0, 3)), np.empty((0, 3)), np.empty((0, 3))),
+    ],
+    ids=["not finite", "no scale", "no images"],
+)
+def test_nothing_is_said_where_nothing_can_be(model: np.ndarray, original: np.ndarray, mean: np.ndarray) -> None:
+    assert moved(model, original, mean, 200, 0.95, "forget") is None
+
+
+CHECKPOINTS = {"original": "a", "reference": "b", "unlearned": "c"}
+GATES = Gates(
+    forgetting_at_least=Threshold(value=0.9, source=SOURCE),
+    retention_at_least=Threshold(value=0.98, source=SOURCE),
+    over_forgetting_margin=Threshold(value=0.1, source=SOURCE),
+    reference_distance_at_most=Threshold(value=0.1, source=SOURCE),
+)
+
+
+def report(goal: str = "unreconstructable", **scores: Any) -> dict[str, Any]:
+    values = {
+        "forgetting": 1.05,
+        "forgetting_trained": 1.0,
+        "retention": 0.99,
+        "reference_forgetting": 1.1,
+        "reference_forgetting_trained": 1.02,
+        **scores,
+    }
+    return {
+        "goal": goal,
+        "scores": {name: None if value is None else {"value": value} for name, value in values.items()},
+        "checkpoints": dict(CHECKPOINTS),
+        "weights": {"original": "w0", "reference": "wr", "unlearned": "w1"},
+        "finite": True,
+    }
+
+
+@pytest.mark.parametrize("goal", ["unreconstructable", "never_seen"])
+def test_a_good_report_passes(goal: str) -> None:
+    verdict = gates.evaluate(report(goal), GATES, CHECKPOINTS)
+    assert verdict.passed
+    assert verdict.word == "passed"
+    assert all(criterion.source for criterion in verdict.criteria)
+
+
+def refusals() -> dict[str, dict[str, Any]]:
+    good = report()
+
+    def but(**changes: Any) -> dict[str, Any]:
+        return {**copy.deepcopy(good), **changes}
+
+    return {
+        "forgets too little": report(forgetting=0.89),
+        "forgets unseen images only": report(forgetting_trained=0.5),
+        "retains too little": report(retention=0.979),
+        "forgetting not measured": report(forgetting=None),
+        "retention not measured": report(retention=None),
+        "NaN": report(retention=math.nan),
+        "true is not a number": report(retention=True),
+        "infinite": report(forgetting=math.inf),
+        "no scores at all": but(scores={}),
+        "scores are not a mapping": but(scores=[1, 2]),
+        "another checkpoint": but(checkpoints={**CHECKPOINTS, "unlearned": "d"}),
+        "no checkpoints": but(checkpoints={}),
+        "unchanged weights": but(weights={"original": "w0", "unlearned": "w0"}),
+        "no weights": but(weights=None),
+        "not finite pictures": but(finite=False),
+        "finiteness unsaid": but(finite=None),
+        "unknown goal": but(goal="be_nice"),
+        "no goal": but(goal=None),
+        "never seen, too far": report("never_seen", forgetting_trained=1.2),
+        "never seen, too near the original": report("never_seen", forgetting_trained=0.8),
+        "never seen, no reference": report("never_seen", reference_forgetting_trained=None),
+        "empty": {},
+    }
+
+
+@pytest.mark.parametrize("name", sorted(refusals()))
+def test_the_gates_fail_closed(name: str) -> None:
+    assert not gates.evaluate(refusals()[name], GATES, CHECKPOINTS).passed
+
+
+def test_a_missing_checkpoint_is_refused_even_if_the_report_agrees() -> None:
+    silent = {**report(), "checkpoints": {}}
+    assert not gates.evaluate(silent, GATES, {}).passed
+
+
+def test_over_forgetting_is_reported_and_does_not_refuse() -> None:
+    verdict = gates.evaluate(report(forgetting=1.5), GATES, CHECKPOINTS)
+    over = next(criterion for criterion in verdict.criteria if criterion.name == "over_forgetting")
+    assert verdict.passed
+    assert over.status == "fail"
+    assert not over.blocking
+    assert over.value == pytest.approx(0.4)  # beyond the reference's own 1.1
