@@ -1,0 +1,119 @@
+"""report.html: complete, safe, self-contained; and the PNG figures beside it."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unlearning.report import figures, page
+
+ROLES = ("original", "unlearned", "reference", "mean_picture")
+HOSTILE = "<script>alert(1)</script>"
+
+
+def report(verdict: str = "passed", label: str = "3") -> dict[str, Any]:
+    def score(value: float, on: str) -> dict[str, Any]:
+        return {"value": value, "low": value - 0.05, "high": value + 0.05, "images": 70, "set": on}
+
+    metrics = {role: {"mse": 0.1 * place, "psnr": 12.5, "ssim": 0.8} for place, role in enumerate(ROLES, 1)}
+    found = {"images": 70, "metrics": metrics, "mse_by_class": {label: dict.fromkeys(ROLES, 0.2)}}
+    return {
+        "model": "digits-mae",
+        "batch": "demo",
+        "goal": "unreconstructable",
+        "verdict": verdict,
+        "scores": {
+            "forgetting": score(1.2, "forget_holdout"),
+            "forgetting_trained": score(1.1, "forget"),
+            "retention": score(0.99, "holdout"),
+            "retention_trained": None,
+            "reference_forgetting": score(1.1, "forget_holdout"),
+            "reference_forgetting_trained": score(1.0, "forget"),
+            "reference_retention": score(1.01, "holdout"),
+        },
+        "sets": {"forget": found, "forget_holdout": found, "retain": found, "holdout": found},
+        "criteria": [
+            {"name": "forgetting", "status": "pass", "blocking": True, "sentence": HOSTILE, "source": "a policy"},
+            {"name": "over_forgetting", "status": "fail", "blocking": False, "sentence": "1.2", "source": "a policy"},
+        ],
+        "extractor": {"name": "a classifier", "weights_sha256": "ab" * 32},
+        "corruption": {"kind": "random_patches"},
+        "seeds": [0, 1, 2],
+        "confidence": 0.95,
+    }
+
+
+def rows(count: int = 6, channels: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = ("what it sees", "original", "unlearned", "reference", "mean_picture", "truth")
+    return {label: rng.uniform(-1, 1, (count, channels, 8, 8)).astype(np.float32) for label in labels}
+
+
+def render(shown: dict[str, dict[str, np.ndarray]], **changes: Any) -> str:
+    history = {"unlearned_checkpoint": [{"step": s, "forget": 1 / s, "retain": 0.1, "loss": 1.0} for s in (1, 2, 3)]}
+    return page.render(
+        {**report(), **changes},
+        shown,
+        history,
+        {"forget_manifest": "cd" * 32},
+        {"revision": "abc", "dirty": True, "source_sha256": "ef" * 32},
+    )
+
+
+def test_it_fetches_nothing_and_runs_nothing() -> None:
+    html = render({"holdout": rows()})
+    assert "default-src 'none'" in html
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", html)
+    assert "<script" not in html
+    assert "url(" not in html
+
+
+def test_what_stands_in_the_report_is_text_never_markup() -> None:
+    html = render({"holdout": rows()}, **{"batch": HOSTILE})
+    assert HOSTILE not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_verdict_comes_first_and_missing_numbers_are_said() -> None:
+    html = render({"holdout": rows()}, verdict="refused")
+    assert "Refused: this model must not ship" in html
+    assert html.index("must not ship") < html.index("Gates") < html.index("What the models draw")
+    assert "not measured" in html
+    assert "uncommitted changes" in html
+
+
+def test_forget_pictures_appear_only_when_they_are_handed_over() -> None:
+    hidden, shown = render({"holdout": rows()}), render({"holdout": rows(), "forget_holdout": rows()})
+    assert "Not shown: forget (trained on), forget (held out), retain (trained on)" in hidden
+    assert shown.count("<img") == hidden.count("<img") + 5
+
+
+def test_no_extractor_is_said() -> None:
+    assert "not measured: no extractor" in render({}, extractor=None)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_figures_are_png_of_a_sensible_size(channels: int) -> None:
+    shown = {"holdout": rows(channels=channels), "forget_holdout": rows(4, channels)}
+    for content in (figures.pictures(shown), figures.scores(report()), figures.classes(report())):
+        width, height = Image.open(io.BytesIO(content)).size
+        assert 200 < width < 4000
+        assert 100 < height < 4000
+
+
+def test_a_strip_shows_the_pixels_it_was_given() -> None:
+    row = np.full((2, 1, 4, 4), -1.0, dtype=np.float32)
+    row[1] = 1.0
+    pixels = np.asarray(Image.open(io.BytesIO(figures.strip(row))))
+    assert pixels.shape == (6, 12, 3)
+    assert pixels[2, 2].tolist() == [0, 0, 0]
+    assert pixels[2, 8].tolist() == [255, 255, 255]
+
+
+def test_figures_without_any_picture_are_still_figures() -> None:
+    assert figures.pictures({}).startswith(b"\x89PNG")
