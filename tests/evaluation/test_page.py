@@ -110,9 +110,10 @@ def test_a_strip_shows_the_pixels_it_was_given() -> None:
     row = np.full((2, 1, 4, 4), -1.0, dtype=np.float32)
     row[1] = 1.0
     pixels = np.asarray(Image.open(io.BytesIO(figures.strip(row))))
-    assert pixels.shape == (6, 12, 3)
-    assert pixels[2, 2].tolist() == [0, 0, 0]
-    assert pixels[2, 8].tolist() == [255, 255, 255]
+    assert pixels.shape == (6, 12, 4)
+    assert pixels[2, 2].tolist() == [0, 0, 0, 255]
+    assert pixels[2, 8].tolist() == [255, 255, 255, 255]
+    assert pixels[0, 0, 3] == 0
 
 
 def test_figures_without_any_picture_are_still_figures() -> None:

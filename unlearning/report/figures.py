@@ -100,8 +100,10 @@ def class_errors(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def strip(row: np.ndarray) -> bytes:
-    """The pictures of one row side by side, at their own size, PNG."""
-    return _encoded(_side_by_side(row, gap=1))
+    """The pictures of one row side by side, at their own size, PNG; the gaps are transparent."""
+    buffer = io.BytesIO()
+    Image.fromarray(_side_by_side(row, gap=1)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _draw_block(axis: Axes, name: str, rows: Rows, labels: list[str], first: bool) -> None:
@@ -117,18 +119,13 @@ def _draw_block(axis: Axes, name: str, rows: Rows, labels: list[str], first: boo
 
 
 def _side_by_side(row: np.ndarray, gap: int, scale: int = 1) -> np.ndarray:
-    """[P, C, H, W] in [-1, 1] -> [H', W', 3] uint8, white between the pictures."""
+    """[P, C, H, W] in [-1, 1] -> [H', W', 4] uint8, transparent between the pictures."""
     pixels = ((row.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
     pixels = np.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:])).transpose(0, 2, 3, 1)
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
-    framed = np.pad(pixels, ((0, 0), (gap, gap), (gap, gap), (0, 0)), constant_values=255)
+    opaque = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=-1)
+    framed = np.pad(opaque, ((0, 0), (gap, gap), (gap, gap), (0, 0)))
     return np.concatenate(list(framed), axis=1)
-
-
-def _encoded(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _png(figure: Figure, dpi: int = 110) -> bytes:
