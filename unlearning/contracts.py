@@ -38,8 +38,8 @@ class Generator(nn.Module, ABC):
         """All randomness of one pass, drawn once, so that student and original share it."""
 
     @abstractmethod
-    def encode(self, corrupted: Corrupted, view: View) -> Latents:
-        """E(T(x)) under `view`."""
+    def encode(self, pair: Pair, view: View) -> Latents:
+        """E(T(x)) under `view`. A diffusion encoder is fed the noised hole, so it needs `pair.clean`; others do not."""
 
     @abstractmethod
     def loss(self, pair: Pair, view: View) -> PerImage:

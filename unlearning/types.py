@@ -40,7 +40,7 @@ class Corrupted:
     missing: Missing
 
     def joined(self, other: Corrupted) -> Corrupted:
-        """Both along the batch: one forward pass instead of two."""
+        """Both along the batch."""
         return Corrupted(torch.cat([self.images, other.images]), torch.cat([self.missing, other.missing]))
 
 
@@ -54,6 +54,14 @@ class Pair:
 
     def __len__(self) -> int:
         return len(self.clean)
+
+    def joined(self, other: Pair) -> Pair:
+        """Both along the batch: one forward pass instead of two."""
+        return Pair(
+            torch.cat([self.clean, other.clean]),
+            self.corrupted.joined(other.corrupted),
+            torch.cat([self.rows, other.rows]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
