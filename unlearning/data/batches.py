@@ -1,0 +1,69 @@
+"""Which images a step reads: a function of (seed, set, step), so that any batch can be had without its history."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from unlearning import randomness
+from unlearning.contracts import ImageSource
+from unlearning.randomness import Draws
+from unlearning.types import Drawn, Sample
+
+
+class Batches:
+    """Step by step, this rank's rows `first .. first + rows` of a batch of `batch_size` images a set.
+
+    Each set is walked in a fresh seeded order an epoch; a set smaller than the batch wraps around.
+
+    forget     None: every `Drawn.forget` is empty, [0, C, H, W]
+    flip       mirror half of the images; which ones is a function of place too
+    """
+
+    def __init__(
+        self,
+        forget: ImageSource | None,
+        retain: ImageSource,
+        batch_size: int,
+        seed: int,
+        first: int = 0,
+        rows: int | None = None,
+        flip: bool = False,
+    ) -> None:
+        self._forget, self._retain = forget, retain
+        self._batch_size, self._seed, self._flip = batch_size, seed, flip
+        self._first = first
+        self._rows = batch_size - first if rows is None else rows
+        self._order = lru_cache(maxsize=8)(self._draw_order)
+
+    def __call__(self, step: int) -> Drawn:
+        """The images of one step. Raises DataError if one is not what its hash says."""
+        retain = self._sample(self._retain, "retain", step)
+        if self._forget is None:
+            empty = torch.empty(0, dtype=torch.int64)
+            return Drawn(Sample(retain.images[:0], empty), retain)
+        return Drawn(self._sample(self._forget, "forget", step), retain)
+
+    def _sample(self, images: ImageSource, name: str, step: int) -> Sample:
+        rows = self._rows_at(name, len(images), step)
+        pixels = images(rows)
+        if self._flip:
+            draws = Draws(self._seed, self._rows, self._first, self._batch_size, ("flip", name, step))
+            mirrored = draws.uniform() < 0.5  # [B]
+            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        return Sample(pixels, rows)
+
+    def _rows_at(self, name: str, length: int, step: int) -> Tensor:
+        """[rows] int64: places in an endless walk through epoch after epoch."""
+        places = step * self._batch_size + self._first + torch.arange(self._rows)
+        epochs = places // length
+        rows = torch.empty_like(places)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            here = epochs == epoch
+            rows[here] = self._order(name, length, epoch)[places[here] % length]
+        return rows
+
+    def _draw_order(self, name: str, length: int, epoch: int) -> Tensor:
+        return torch.randperm(length, generator=randomness.generator(self._seed, "order", name, epoch))

@@ -1,0 +1,79 @@
+"""index.parquet: one row a stored image, and dataset.json beside it. No torch.
+
+<root>/data/<name>/   dataset.json   index.parquet   shards/train-000000.tar   shards/holdout-000000.tar
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unlearning import digests, files
+from unlearning.errors import DataError, StorageError
+from unlearning.workspace import Workspace
+
+SCHEMA_NAME = "dataset/1"
+COLUMNS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),  # unique within the data set, opaque
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),  # file name below shards/
+        pa.field("offset", pa.int64(), nullable=False),  # of the stored bytes inside the shard
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),  # of the stored bytes
+        pa.field("pixel_sha256", pa.string(), nullable=False),  # of size and decoded RGB
+        pa.field("class", pa.string(), nullable=False),  # "" = the source has none
+        pa.field("subject", pa.string(), nullable=False),  # "" = the source has none
+        pa.field("width", pa.int32(), nullable=False),  # pixels
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # "train" | "holdout": no training ever sees a holdout row
+    ]
+)
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def read(folder: Path) -> pa.Table:
+    """The index of one ingested data set, checked against dataset.json. Raises DataError."""
+    described = describe(folder)
+    path = folder / "index.parquet"
+    try:
+        found = digests.of_file(path)
+        if found != described.get("index_sha256"):
+            raise DataError(f"{path}: sha256 {found[:12]} is not the one in dataset.json; ingest the source again")
+        table = pq.read_table(path, schema=COLUMNS)
+    except OSError:
+        raise DataError(f"{path}: there is no such index; ingest the source again") from None
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: not an index ({' '.join(str(error).split())[:120]}); ingest again") from None
+    return table
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """dataset.json: name, counts, source facts, and the sha256 of the index and of every shard. Raises DataError."""
+    try:
+        tree = files.read_json(folder / "dataset.json")
+    except StorageError:
+        raise DataError(
+            f"{folder}: there is no ingested data set; run `unlearning ingest SOURCE --name {folder.name}` first"
+        ) from None
+    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA_NAME:
+        raise DataError(f"{folder / 'dataset.json'}: not a {SCHEMA_NAME} description; ingest the source again")
+    return tree
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """A table of image rows as Parquet: the same table gives the same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", version="2.6", store_schema=False, row_group_size=2**17)
+    files.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def shard_path(workspace: Workspace, dataset: str, shard: str) -> Path:
+    """Where a shard lies. Raises DataError for names that are not plain: they come from a file."""
+    if not (_PLAIN.fullmatch(dataset) and _PLAIN.fullmatch(shard)):
+        raise DataError(f"shard {shard[:80]!r} of data set {dataset[:80]!r}: not plain names, the index was changed")
+    return workspace.dataset(dataset) / "shards" / shard
