@@ -1,0 +1,136 @@
+"""The network of the palette family, around diffusers' UNet2DModel and DDIMScheduler.
+
+Its encoder is the U-Net's own: `conv_in`, the down blocks and the middle block. The time embedding is not part of it,
+because the up blocks read it too: moving it would change the decoder behind the encoder's back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from torch import Tensor, nn
+
+from unlearning.contracts import Generator
+from unlearning.randomness import Draws
+from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
+
+
+class ConditionalDiffusion(Generator):
+    """eps_theta(y, x_t, t): [B, 2 C, H, W], [B] -> [B, C, H, W]."""
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        widths: tuple[int, ...],
+        layers: int,
+        attention_levels: int,
+        groups: int,
+        train_steps: int,
+        betas: tuple[float, float],
+        sample_steps: int,
+        eta: float,
+    ) -> None:
+        super().__init__()
+        plain = len(widths) - attention_levels
+        self.unet: Any = UNet2DModel(
+            sample_size=image_size,
+            in_channels=2 * channels,
+            out_channels=channels,
+            block_out_channels=widths,
+            layers_per_block=layers,
+            down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attention_levels,
+            up_block_types=("AttnUpBlock2D",) * attention_levels + ("UpBlock2D",) * plain,
+            attention_head_dim=8,
+            norm_num_groups=groups,
+        )
+        self.schedule = DDIMScheduler(
+            num_train_timesteps=train_steps,
+            beta_start=betas[0],
+            beta_end=betas[1],
+            beta_schedule="linear",
+            timestep_spacing="trailing",  # the first step is the last of the schedule: nothing but noise
+        )
+        self.train_steps, self.sample_steps, self.eta = train_steps, sample_steps, eta
+
+    def draw_view(self, corrupted: Corrupted, draws: Draws) -> View:
+        """(t [B] int64, eps [B, C, H, W], noise in the hole of y [B, C, H, W])."""
+        shape = corrupted.images.shape[1:]
+        return (
+            draws.at("timestep").integers(self.train_steps),
+            draws.at("noise").normal(*shape),
+            draws.at("condition").normal(*shape),
+        )
+
+    def encode(self, pair: Pair, view: View) -> Latents:
+        """Every map the decoder reads: conv_in, each residual block and down-sampling, and the middle block."""
+        return self._encode(*self._inputs(pair, view))
+
+    def decode(self, latents: Latents, timestep: Tensor) -> Tensor:
+        """Predicted noise from the encoder's maps: [B, C, H, W]."""
+        embedded = self._embedded(timestep, latents[0].dtype)
+        *skipped, tokens = latents
+        for block in self.unet.up_blocks:
+            taken, skipped = skipped[-len(block.resnets) :], skipped[: -len(block.resnets)]
+            tokens = block(tokens, tuple(taken), embedded)
+        predicted: Tensor = self.unet.conv_out(self.unet.conv_act(self.unet.conv_norm_out(tokens)))
+        return predicted
+
+    def loss(self, pair: Pair, view: View) -> PerImage:
+        """Squared error of the predicted noise, averaged over an image's missing pixels: [B]."""
+        timestep, noise, _ = view
+        stacked, _ = self._inputs(pair, view)
+        error = (self._predict(stacked, timestep).float() - noise).square()
+        counted = pair.corrupted.missing.expand_as(error).float()
+        return (error * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3))
+
+    @torch.no_grad()
+    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
+        """`sample_steps` denoising steps from noise in the hole; visible pixels are put back at every step."""
+        visible, missing = corrupted.images, corrupted.missing
+        shape = visible.shape[1:]
+        condition = torch.where(missing, draws.at("condition").normal(*shape), visible)
+        images = draws.at("start").normal(*shape)
+        self.schedule.set_timesteps(self.sample_steps)
+        for place, timestep in enumerate(self.schedule.timesteps.tolist()):
+            stacked = torch.cat([condition, torch.where(missing, images, visible)], dim=1)
+            steps = torch.full((len(images),), timestep, device=images.device)
+            predicted = self._predict(stacked, steps).float()
+            noise = draws.at("step", place).normal(*shape) if self.eta else None
+            images = self.schedule.step(predicted, timestep, images, eta=self.eta, variance_noise=noise).prev_sample
+        return torch.where(missing, images.clamp(-1, 1), visible)
+
+    def encoder_parameters(self) -> dict[str, nn.Parameter]:
+        """conv_in, down_blocks and mid_block."""
+        mine = ("unet.conv_in.", "unet.down_blocks.", "unet.mid_block.")
+        return {name: weight for name, weight in self.named_parameters() if name.startswith(mine)}
+
+    def _inputs(self, pair: Pair, view: View) -> tuple[Tensor, Tensor]:
+        """[y, m x_t + (1 - m) x] and t."""
+        timestep, noise, condition_noise = view
+        missing = pair.corrupted.missing
+        noised = self._noised(pair.clean, noise, timestep)
+        condition = torch.where(missing, condition_noise, pair.clean)
+        return torch.cat([condition, torch.where(missing, noised, pair.clean)], dim=1), timestep
+
+    def _noised(self, clean: Images, noise: Tensor, timestep: Tensor) -> Images:
+        noised: Images = self.schedule.add_noise(clean, noise, timestep)
+        return noised
+
+    def _predict(self, stacked: Tensor, timestep: Tensor) -> Tensor:
+        return self.decode(self._encode(stacked, timestep), timestep)
+
+    def _encode(self, stacked: Tensor, timestep: Tensor) -> Latents:
+        embedded = self._embedded(timestep, stacked.dtype)
+        tokens = self.unet.conv_in(stacked)
+        maps = [tokens]
+        for block in self.unet.down_blocks:
+            tokens, made = block(hidden_states=tokens, temb=embedded)
+            maps.extend(made)
+        return (*maps, self.unet.mid_block(tokens, embedded))
+
+    def _embedded(self, timestep: Tensor, dtype: torch.dtype) -> Tensor:
+        embedded: Tensor = self.unet.time_embedding(self.unet.time_proj(timestep).to(dtype))
+        return embedded
