@@ -1,1 +1,209 @@
-"""The command line."""
+"""The verbs as a command line: `unlearning VERB …`, or `python -m unlearning VERB …`.
+
+Exit codes: 0 done · 1 `verify` found a mismatch · 2 an input is wrong, one line says what, and nothing was changed ·
+130 interrupted, the same command again resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import unlearning
+from unlearning import files
+from unlearning.errors import ParamsError, UnlearningError
+from unlearning.log import Bars
+from unlearning.params import Params
+from unlearning.settings import Settings
+from unlearning.stages import STAGES
+from unlearning.workspace import Workspace
+
+# A verb's module is imported inside the function that runs it: most need torch, `verify` must not.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    try:
+        options = _parser(Settings()).parse_args(argv)
+        verb: Callable[[argparse.Namespace], int] = options.verb
+        return verb(options)
+    except UnlearningError as error:
+        return _failed(" ".join(str(error).split()), 2)
+    except OSError as error:
+        where = Path(error.filename) if isinstance(error.filename, str) else Path("the output")
+        return _failed(str(files.refused(error, where)), 2)
+    except KeyboardInterrupt:
+        return _failed("stopped; the same command again resumes", 130)
+
+
+def _parser(settings: Settings) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="unlearning", description="Make an image generator forget, with evidence.")
+    parser.add_argument("--version", action="version", version=f"unlearning {unlearning.__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument("--root", type=Path, default=settings.root, help="all that a run makes lies here (%(default)s)")
+    _add_ingest(verbs, root)
+    _add_request(verbs, root)
+    _add_stages(verbs, root, settings)
+    verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
+    verify.add_argument("folder", type=Path, metavar="DIR")
+    verify.set_defaults(verb=_verify)
+    kinds = verbs.add_parser(
+        "kinds", help="every registered generator, corruption, method, merge, scope, metric, attack"
+    )
+    kinds.add_argument("--json", action="store_true")
+    kinds.set_defaults(verb=_kinds)
+    return parser
+
+
+def _add_ingest(verbs: Any, root: argparse.ArgumentParser) -> None:
+    ingest = verbs.add_parser("ingest", parents=[root], help="turn a source of images into a data set")
+    ingest.add_argument(
+        "source", help="a folder of .tar/.tar.gz shards, a tree CLASS/picture, digits, torchvision:NAME or hf:NAME"
+    )
+    ingest.add_argument("--name", required=True, help="of the data set, as params.yaml will call it (data.name)")
+    ingest.add_argument(
+        "--subject-from",
+        default="none",
+        metavar="WHAT",
+        help="whom an image belongs to: none, class, folder (CLASS/SUBJECT/picture) or a field of the sample's JSON",
+    )
+    ingest.set_defaults(verb=_ingest)
+
+
+def _add_request(verbs: Any, root: argparse.ArgumentParser) -> None:
+    request = verbs.add_parser("request", help="the ledger of deletion requests")
+    actions = request.add_subparsers(metavar="ACTION", required=True)
+    add = actions.add_parser("add", parents=[root], help="file the requests of a .json or .jsonl file, all or none")
+    add.add_argument("file", type=Path)
+    actions.add_parser("list", parents=[root], help="every request and its state")
+    for name, text in (("show", "one request and its events"), ("cancel", "call a request off, before its manifest")):
+        actions.add_parser(name, parents=[root], help=text).add_argument("request_id", metavar="ID")
+    for name, action in actions.choices.items():
+        action.set_defaults(verb=_request, action=name)
+
+
+def _add_stages(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -> None:
+    batch = argparse.ArgumentParser(add_help=False)
+    batch.add_argument("--batch", required=True, metavar="KEY", help="a-z, 0-9, dot, underscore, hyphen")
+    batch.add_argument("--params", type=Path, default=settings.params, help="parameter file (%(default)s)")
+    batch.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="unlearn.budget.steps=8, say; as often as needed",
+    )
+    by_verb: dict[str, dict[str, str]] = {}
+    for stage in STAGES.values():
+        by_verb.setdefault(stage.verb[0], {})[" ".join(stage.verb[1:])] = stage.name
+    for word, names in by_verb.items():
+        command = verbs.add_parser(word, parents=[root, batch], help=f"make {' or '.join(names.values())}")
+        if "" not in names:
+            command.add_argument("which", choices=sorted(names))
+        command.set_defaults(verb=_stages, which="", names=names)
+    verbs.add_parser("run", parents=[root, batch], help="make every asset of a batch, in order").set_defaults(
+        verb=_stages, which="", names={"": None}
+    )
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from unlearning.verbs import ingest
+
+    done = ingest.run(options.source, options.name, Workspace(options.root), Bars(), options.subject_from)
+    said = done.described
+    _say(
+        {
+            "dataset": said["name"],
+            "reused": done.reused,
+            "images": said["images"],
+            "splits": said["splits"],
+            "classes": len(said["classes"]),
+            "subjects": said["subjects"],
+            "index_sha256": said["index_sha256"],
+        }
+    )
+    return 0
+
+
+def _request(options: argparse.Namespace) -> int:
+    from unlearning.verbs import request
+
+    workspace = Workspace(options.root)
+    if options.action == "add":
+        rows = request.add(options.file, workspace)
+    elif options.action == "list":
+        rows = request.listed(workspace)
+    else:
+        rows = (request.show if options.action == "show" else request.cancel)(options.request_id, workspace)
+    for row in rows:
+        _say(row)
+    return 0
+
+
+def _stages(options: argparse.Namespace) -> int:
+    from unlearning.verbs import request, stage
+
+    params = Params.read(options.params, dict(_override(text) for text in options.set))
+    batch = Workspace(options.root).batch(options.batch)
+    chosen = options.names[options.which]
+    for name in [chosen] if chosen else STAGES:
+        request.follow(name, params, batch)
+        record = stage.run(name, params, batch, Bars())
+        _say({"asset": name, "sha256": record.sha256, "path": str(batch.asset(name)), "facts": record.facts})
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from unlearning.verbs import verify
+
+    found = verify.run(options.folder)
+    for mismatch in found.mismatches:
+        sys.stdout.write(f"mismatch: {mismatch}\n")
+    for what in found.not_checked:
+        sys.stdout.write(f"not checked: {what}\n")
+    word = "verified" if found.verified else f"does NOT verify, {len(found.mismatches)} mismatches"
+    sys.stdout.write(f"batch {found.batch}: {word} ({found.files} files hashed; certificate status {found.status})\n")
+    return 0 if found.verified else 1
+
+
+def _kinds(options: argparse.Namespace) -> int:
+    from unlearning.verbs import kinds
+
+    listing = kinds.listing()
+    if options.json:
+        _say(listing)
+        return 0
+    for kind in listing:
+        sys.stdout.write(f"{kind['family']:<12} {kind['kind']:<22} {kind['paper']}\n")
+    return 0
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ParamsError(f"--set {text[:80]!r}: KEY=VALUE is right, unlearn.budget.steps=8, say")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ParamsError(f"--set {text[:80]!r}: the value is not YAML") from None
+
+
+def _say(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _failed(sentence: str, code: int) -> int:
+    sys.stderr.write(f"unlearning: {sentence}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain
 
@@ -147,8 +146,7 @@ class Params(_Section):
 
     def section_digest(self, *sections: str) -> str:
         """sha256 of the named sections, canonical: what a stage's result depends on."""
-        tree = self.model_dump(mode="json", include=set(sections))
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+        return digests.of_value(self.model_dump(mode="json", include=set(sections)))
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:

@@ -1,0 +1,122 @@
+"""The erasure certificate: what was run, on which bytes, what was measured, and what is not claimed.
+
+Approximate unlearning cannot be proved from parameters (Thudi et al., USENIX Security 2022: the same model is reachable
+with and without the data), so a certificate says "algorithm A at commit C ran on inputs I and passed tests E" and never
+"the data is gone". A refused run gets one too. No torch: it is composed and checked on an auditor's laptop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from unlearning import digests, files, gates
+from unlearning.errors import EvidenceError
+from unlearning.evidence.lineage import Record
+from unlearning.gates import Verdict
+from unlearning.params import Gates
+from unlearning.stages import STAGES
+from unlearning.workspace import BatchFolder
+
+SCHEMA = "erasure-certificate/1"
+ASSETS = STAGES["certificate"].inputs
+ROLES = ("original", "reference", "unlearned")
+WEIGHTS = "model.safetensors"
+
+NOT_CLAIMED = (
+    "that the data is provably gone: approximate unlearning cannot be proved from a model's weights",
+    "anything about another digest: a fine-tuned, merged, quantised or re-trained copy needs a new evaluation",
+    "resistance to an attack or a metric that the report does not name",
+    "that near duplicates beyond equal pixels were found",
+    "that stored images, older checkpoints, caches and backups were purged",
+    "the identity of who asked: the controller attests it",
+    "who wrote this file: it is hashed, not signed",
+)
+
+
+def compose(
+    batch: BatchFolder, records: Mapping[str, Record], params: Mapping[str, Any], issued_at: str
+) -> dict[str, Any]:
+    """The certificate of a batch, from its files and the records of `ASSETS`. The gates are evaluated here, not copied.
+
+    params     the whole of params.yaml, validated, as JSON values
+    issued_at  RFC 3339
+    Raises EvidenceError or StorageError if requests, report or thresholds cannot be read.
+    """
+    report = _report(batch)
+    verdict = judged(report, records, params)
+    requests = _requests(batch)
+    unlearned = records["unlearned_checkpoint"]
+    return {
+        "schema": SCHEMA,
+        "batch": batch.key,
+        "goal": verdict.goal,
+        "issued_at": issued_at,
+        "status": "issued" if verdict.passed else "refused",
+        "claim_level": "C1" if verdict.passed else "none",
+        "verdict": verdict.word,
+        "criteria": verdict.as_rows(),
+        "requests": {"count": len(requests), "ids": sorted(request["request_id"] for request in requests)},
+        "valid_for": {"unlearned_checkpoint": unlearned.sha256, WEIGHTS: _weights(unlearned)},
+        "claims": {
+            "algorithm": {part: params["unlearn"][part] for part in ("method", "merge", "scope")},
+            "code": unlearned.code,
+            "inputs": unlearned.inputs,
+            "tests": [row["name"] for row in verdict.as_rows() if row["status"] == "pass"],
+        },
+        "not_claimed": list(NOT_CLAIMED),
+        "assets": {name: _asset(records[name]) for name in ASSETS},
+        "params": dict(params),
+        "params_sha256": digests.of_value(dict(params)),
+    }
+
+
+def judged(report: Mapping[str, Any], records: Mapping[str, Record], params: Mapping[str, Any]) -> Verdict:
+    """The verdict on the checkpoints in the batch; which weights they hold is read there, not in the report."""
+    checkpoints = {role: records[f"{role}_checkpoint"].sha256 for role in ROLES}
+    weights = {role: _weights(records[f"{role}_checkpoint"]) for role in ROLES}
+    return gates.evaluate({**report, "weights": weights}, Gates.model_validate(params["gates"]), checkpoints)
+
+
+def sections_sha256(params: Mapping[str, Any], stage: str) -> str:
+    """sha256 of the sections a stage reads: equal to `Params.section_digest` and to its record's params_sha256."""
+    return digests.of_value({name: params[name] for name in STAGES[stage].params})
+
+
+def _asset(record: Record) -> dict[str, Any]:
+    return {
+        "sha256": record.sha256,
+        "files": [{"path": file.path, "sha256": file.sha256, "bytes": file.bytes} for file in record.outputs],
+        "inputs": record.inputs,
+        "params_sha256": record.params_sha256,
+        "code": record.code,
+        "made_at": record.made_at,
+    }
+
+
+def _weights(record: Record) -> str | None:
+    return next((file.sha256 for file in record.outputs if file.path == WEIGHTS), None)
+
+
+def _report(batch: BatchFolder) -> Mapping[str, Any]:
+    report = files.read_json(batch.report)
+    if not isinstance(report, Mapping):
+        raise EvidenceError(f"{batch.report}: not a report")
+    goal = files.read_json(batch.asset("deletion_requests") / "batch.json").get("goal")
+    if report.get("batch") != batch.key or report.get("goal") != goal:
+        raise EvidenceError(
+            f"{batch.report}: is about batch {str(report.get('batch'))[:64]!r} and goal "
+            f"{str(report.get('goal'))[:64]!r}; batch {batch.key!r} and its sealed goal {goal!r} are right"
+        )
+    return report
+
+
+def _requests(batch: BatchFolder) -> list[dict[str, Any]]:
+    try:
+        requests = [json.loads(line) for line in batch.requests.read_bytes().splitlines()]
+        if all(isinstance(request["request_id"], str) for request in requests):
+            return requests
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise EvidenceError(f"{batch.requests}: not the sealed requests")

@@ -1,0 +1,197 @@
+"""A deletion request, strictly: what is not understood is refused; free text is not taken, it would be personal data.
+
+{"schema": "forget-request/1", "request_id": "…", "controller_id": "…", "goal": "unreconstructable",
+ "regulation": "gdpr", "kind": "erasure", "submitted_at": "2026-11-01T09:30:00Z", "dataset": "digits",
+ "selectors": [{"class": "3", "approved_by": "privacy-officer"}]}
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unlearning import files
+from unlearning.digests import of_bytes
+from unlearning.errors import RequestError, StorageError
+from unlearning.params import Goal
+
+SCHEMA = "forget-request/1"
+MAX_FILE = 256 * 2**20  # bytes
+MAX_BODY = 4 * 2**20  # bytes of one request: 10,000 selectors fit
+MAX_DEPTH = 8  # of nesting; a request needs 3
+SELECTORS = ("sample_key", "content_sha256", "subject", "class")
+
+_OPAQUE = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+_UUID4 = r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+_RESERVED = frozenset({"null", "none", "nil", "true", "false", "yes", "no", "nan", "inf", "undefined", "unknown"})
+
+
+def _not_reserved(text: str) -> str:
+    if text in _RESERVED:
+        raise ValueError("is a reserved word; an opaque name is right")
+    return text
+
+
+def _moment(text: str) -> str:
+    try:
+        if not _RFC3339.fullmatch(text):
+            raise ValueError
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is not an RFC 3339 time with a zone; 2026-11-01T09:30:00Z, say, is right") from None
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("holds control characters or outer spaces; plain text is right")
+    return text
+
+
+Opaque = Annotated[str, Field(pattern=_OPAQUE), AfterValidator(_not_reserved)]
+Moment = Annotated[str, AfterValidator(_moment)]
+Text = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=False)
+
+
+class Selector(_Strict):
+    """Which stored images are meant: exactly one of four ways. A class may hold many people's, so it needs approval."""
+
+    sample_key: Text | None = None
+    content_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    subject: Text | None = None
+    class_: Text | None = Field(None, alias="class")
+    approved_by: Opaque | None = Field(None, description="opaque role id of the officer who approved a class selector")
+
+    @property
+    def by(self) -> str:
+        """`sample_key`, `content_sha256`, `subject` or `class`."""
+        return next(name for name in SELECTORS if self._named(name) is not None)
+
+    @property
+    def value(self) -> str:
+        """What it is compared with."""
+        return str(self._named(self.by))
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        named = [name for name in SELECTORS if self._named(name) is not None]
+        if len(named) != 1:
+            raise ValueError(
+                f"names {' and '.join(named) or 'nothing'}; exactly one of {', '.join(SELECTORS)} is right"
+            )
+        if (named == ["class"]) != (self.approved_by is not None):
+            raise ValueError("a class selector, and no other, needs approved_by: the role that approved it")
+        return self
+
+    def _named(self, name: str) -> str | None:
+        found: str | None = getattr(self, "class_" if name == "class" else name)
+        return found
+
+
+class Request(_Strict):
+    """One deletion request, as its controller wrote it."""
+
+    schema_: Literal["forget-request/1"] = Field(alias="schema")
+    request_id: Annotated[str, Field(pattern=_UUID4)]
+    controller_id: Opaque
+    goal: Goal
+    regulation: Literal["gdpr", "uk_gdpr", "ccpa", "contract", "internal"]
+    kind: Literal["erasure", "objection", "consent_withdrawn", "court_order", "takedown"]
+    submitted_at: Moment
+    dataset: Opaque | None = Field(None, description="the data set meant; absent: whichever the batch is about")
+    selectors: Annotated[tuple[Selector, ...], Field(min_length=1, max_length=10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A valid request and its body: canonical JSON, and the sha256 of that."""
+
+    request: Request
+    body: bytes
+    digest: str
+
+
+def read(path: Path) -> list[Filed]:
+    """The requests of a file: `.json` holds one, anything else one a line (JSON Lines). All are valid, or RequestError.
+
+    The error names file, line and field, never a value: values may be personal data.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise RequestError(f"{path}: more than {MAX_FILE} bytes; split the file")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__})") from None
+    if path.suffix == ".json":
+        return [parse(text, str(path))]
+    filed = [parse(line, f"{path} line {n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not filed:
+        raise RequestError(f"{path}: holds no request; one JSON object a line is right")
+    return filed
+
+
+def parse(text: str | bytes, where: str) -> Filed:
+    """One request. Raises RequestError: not JSON, a key twice, NaN, too deep, too long, or not the schema."""
+    if len(text) > MAX_BODY:
+        raise RequestError(f"{where}: a request of more than {MAX_BODY} bytes; split it")
+    try:
+        tree = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        depth = _depth(tree)
+    except RecursionError:
+        depth = MAX_DEPTH + 1
+    except RequestError as error:
+        raise RequestError(f"{where}: {error}") from None
+    except ValueError as error:
+        message = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
+        raise RequestError(f"{where}: not JSON ({message}); one object in braces is right") from None
+    if depth > MAX_DEPTH:
+        raise RequestError(f"{where}: nested deeper than {MAX_DEPTH}; a request needs 3")
+    try:
+        body = files.canonical(tree)
+        # The canonical spelling is what is validated, stored and hashed, so that no two readers can disagree.
+        return Filed(Request.model_validate_json(body), body, of_bytes(body))
+    except ValidationError as error:
+        raise RequestError(f"{where}: {_sentence(error)}") from None
+    except (StorageError, UnicodeEncodeError):
+        raise RequestError(f"{where}: holds a number or text that JSON cannot carry exactly") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RequestError(f"key {twice[:40]!r} stands there twice; once is right")
+    return tree
+
+
+def _no_constant(name: str) -> Any:
+    raise RequestError(f"{name} is not a JSON number")
+
+
+def _depth(tree: Any) -> int:
+    inside = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return 1 + max((_depth(part) for part in inside), default=0)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"]) or "the request"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        model = Selector if first["loc"][0] == "selectors" else Request
+        exists = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        return f"there is no key {path[:80]!r}; keys that exist there: {exists}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{path!r}: {message[0].lower()}{message[1:]}{more}"

@@ -1,0 +1,52 @@
+"""certificate: the batch's evidence, bound to one digest. Written also when the gates refuse."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from unlearning import files
+from unlearning.errors import EvidenceError, ManifestError
+from unlearning.evidence import certificate, lineage
+from unlearning.evidence.lineage import Record
+from unlearning.log import Log, Progress
+from unlearning.params import Params
+from unlearning.verbs import _asset, _ledger
+from unlearning.workspace import BatchFolder
+
+
+def run(params: Params, batch: BatchFolder, log: Log) -> Record:
+    """Write certificate.json and bring the ledger to `ready`, or to `failed` where the gates refuse.
+
+    Raises EvidenceError if a file is not the recorded one, ManifestError if an asset was made under other parameters.
+    """
+    tree = params.model_dump(mode="json")
+
+    def fill(folder: Path, key: str) -> dict[str, Any]:
+        records = {name: _sound(name, tree, batch) for name in certificate.ASSETS}
+        issued_at = datetime.now(UTC).isoformat(timespec="seconds")
+        said = certificate.compose(batch, records, tree, issued_at)
+        files.write_json(folder / "certificate.json", said)
+        return {"status": said["status"], "verdict": said["verdict"], "claim_level": said["claim_level"]}
+
+    record = _asset.make("certificate", params, batch, log, fill)
+    passed = record.facts["verdict"] == "passed"
+    ledger = _ledger.of(batch.workspace)
+    ledger.advance(batch.key, "ready" if passed else "failed", "gates_passed" if passed else "gates_refused")
+    log(Progress("certificate", 0, 0, note=f"{record.facts['status']}, claim level {record.facts['claim_level']}"))
+    return record
+
+
+def _sound(name: str, tree: dict[str, Any], batch: BatchFolder) -> Record:
+    """The record of an input whose files and parameters are the ones it was recorded with."""
+    record = lineage.read(batch, name)
+    if not lineage.intact(record, batch):
+        raise EvidenceError(
+            f"{batch.asset(name)}: its files are not the ones lineage/{name}.json records; make {name} again"
+        )
+    if record.params_sha256 != certificate.sections_sha256(tree, name):
+        raise ManifestError(
+            f"batch {batch.key}: {name} was made under other parameters than these; run its stage again before certify"
+        )
+    return record

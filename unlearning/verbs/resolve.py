@@ -1,0 +1,109 @@
+"""forget_manifest: which stored images the sealed requests cover."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from unlearning import files
+from unlearning.data import index, manifest
+from unlearning.errors import RequestError
+from unlearning.evidence.lineage import Record
+from unlearning.log import Log
+from unlearning.params import Params
+from unlearning.requests import resolution, states
+from unlearning.requests.ledger import Entry, Ledger
+from unlearning.requests.resolution import Found
+from unlearning.verbs import _asset, _ledger
+from unlearning.workspace import BatchFolder
+
+
+def run(params: Params, batch: BatchFolder, log: Log) -> Record:
+    """Write forget.parquet and resolution.json.
+
+    A request that matches nothing becomes `not_found`; if none matches, RequestError: there is nothing to forget.
+    RequestError too where nothing would be left to retain, with ledger and files as before.
+    """
+    ledger = _ledger.of(batch.workspace)
+
+    def fill(folder: Path, key: str) -> dict[str, Any]:
+        table = index.read(batch.workspace.dataset(params.data.name))
+        entries = _live(ledger, batch)
+        found = resolution.resolve([entry.request for entry in entries], table)
+        if not any(len(one.covered) for one in found):
+            for entry in entries:
+                ledger.move(entry, "not_found", "no_stored_image_matches")
+            raise RequestError(
+                f"batch {batch.key}: none of its {len(entries)} requests matches an image of data set "
+                f"{params.data.name!r}; their state is not_found, and there is nothing to forget"
+            )
+        forget = resolution.forget_table([one for one in found if len(one.covered)], table)
+        manifest.write(folder / "forget.parquet", forget)
+        files.write_json(folder / "resolution.json", _resolution(params, batch, table, forget, entries, found))
+        return {
+            "forget": len(forget),
+            "splits": dict(Counter(forget["split"].to_pylist())),
+            "not_found": sum(not len(one.covered) for one in found),
+        }
+
+    record = _asset.make("forget_manifest", params, batch, log, fill)
+    _follow(ledger, batch)
+    return record
+
+
+def _live(ledger: Ledger, batch: BatchFolder) -> list[Entry]:
+    """The batch's requests in the order of requests.jsonl, those left out before aside."""
+    entries = ledger.entries(batch.key)
+    sealed = [line.decode() for line in batch.requests.read_bytes().splitlines()]
+    if sealed != [entry.body for entry in entries]:
+        raise RequestError(
+            f"{batch.requests}: not the {len(entries)} requests that the ledger sealed into batch {batch.key}; "
+            f"restore the file or the ledger"
+        )
+    live = [entry for entry in entries if entry.state not in states.LEFT_OUT]
+    if not live:
+        gone = ", ".join(sorted({entry.state for entry in entries}))
+        raise RequestError(f"batch {batch.key}: every request in it has ended ({gone}); there is nothing to forget")
+    return live
+
+
+def _resolution(
+    params: Params, batch: BatchFolder, table: pa.Table, forget: pa.Table, entries: list[Entry], found: list[Found]
+) -> dict[str, Any]:
+    """Counts only: what is forgotten stands in forget.parquet, which can be erased."""
+    split = table["split"].to_numpy()
+    return {
+        "schema": "resolution/1",
+        "batch": batch.key,
+        "dataset": params.data.name,
+        "index_sha256": index.describe(batch.workspace.dataset(params.data.name))["index_sha256"],
+        "forget": len(forget),
+        "requests": [
+            {
+                "request_id": entry.request_id,
+                "controller_id": entry.controller_id,
+                "selectors": dict(Counter(selector.by for selector in entry.request.selectors)),
+                "selected": len(one.selected),
+                "same_pixels": len(one.covered) - len(one.selected),
+                "train": int((split[one.covered] == "train").sum()),
+                "holdout": int((split[one.covered] == "holdout").sum()),
+                "state": "scheduled" if len(one.covered) else "not_found",
+            }
+            for entry, one in zip(entries, found, strict=True)
+        ],
+    }
+
+
+def _follow(ledger: Ledger, batch: BatchFolder) -> None:
+    """Bring the ledger to what resolution.json says; a run that was killed in between is finished by the next."""
+    said = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
+    missing = {(one["controller_id"], one["request_id"]) for one in said if one["state"] == "not_found"}
+    for entry in ledger.entries(batch.key):
+        if entry.state == "resolving":
+            gone = (entry.controller_id, entry.request_id) in missing
+            ledger.move(
+                entry, *(("not_found", "no_stored_image_matches") if gone else ("scheduled", "manifest_frozen"))
+            )
