@@ -1,0 +1,70 @@
+"""The training loop: the original, the reference and the unlearned model all pass through here.
+
+It knows no method, no generator family and no data set by name. To resume, run the same call again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from unlearning.log import Log, Progress
+from unlearning.training.journal import Journal
+from unlearning.training.parallel import World
+from unlearning.training.run import Run, Trained
+from unlearning.training.savepoint import Savepoints
+from unlearning.training.schedule import learning_rate
+from unlearning.training.step import Step, refuse_not_finite
+
+
+def train(run: Run, world: World, work: Path, log: Log) -> Trained:
+    """Train `run.student` in place. Resumable state and log.jsonl lie in `work`, written by rank 0.
+
+    Raises CheckpointError naming the step where a loss or gradient is not finite, or for a state of another recipe.
+    """
+    began, budget = time.monotonic(), run.budget
+    step, savepoints, journal = Step(run, world), Savepoints(work, run.recipe), Journal(work / "log.jsonl")
+    start = _resume(run, step, savepoints, world, journal, log)
+
+    for number in range(start, budget.steps):
+        losses, norm = step(run.batches(number), number)
+        done = number + 1
+        if done % budget.log_every == 0 or done == budget.steps:
+            means = zip(losses, map(float, world.mean(list(losses.values()))), strict=True)
+            numbers = {**dict(means), "gradient_norm": norm, "learning_rate": learning_rate(budget, number)}
+            refuse_not_finite(run.stage, done, numbers)
+            if world.leads:
+                journal.append(done, numbers)
+                speed = (done - start) * _images(run) / (time.monotonic() - began)
+                log(Progress(run.stage, done, budget.steps, {**numbers, "images_per_second": speed}))
+        if world.leads and (done % budget.save_every == 0 or done == budget.steps):
+            savepoints.save(done, step.memory())
+
+    world.wait()  # nobody leaves, and takes the group down, before rank 0 has written the last state
+    run.student.eval()
+    return Trained(budget.steps, start, time.monotonic() - began, dict(_last(journal, world)))
+
+
+def _resume(run: Run, step: Step, savepoints: Savepoints, world: World, journal: Journal, log: Log) -> int:
+    """The step to go on from, with every rank's student and optimizer as they were there."""
+    found = savepoints.newest()
+    start = 0
+    if found is not None:
+        start, values = found
+        step.remember(values)
+    world.wait()  # nobody writes before everybody has read
+    if world.leads:
+        journal.cut(start)
+        if start:
+            log(Progress(run.stage, start, run.budget.steps, note=f"resumed after step {start} of {run.budget.steps}"))
+    return start
+
+
+def _images(run: Run) -> int:
+    """Images a step reads, over all processes."""
+    return run.budget.batch_size * (2 if run.method.uses_forget else 1)
+
+
+def _last(journal: Journal, world: World) -> Mapping[str, float]:
+    return journal.last() if world.leads else {}

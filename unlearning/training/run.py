@@ -1,0 +1,39 @@
+"""What a run is: everything it is a function of, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from unlearning.contracts import Corruption, Generator, Merge, Method, Prepared, Scope
+from unlearning.params import Budget
+from unlearning.types import Drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run: who learns, from what, how, and for how long."""
+
+    stage: str
+    student: Generator
+    original: Generator | None  # None where the method never looks at it
+    method: Method
+    merge: Merge
+    scope: Scope
+    corruption: Corruption
+    batches: Callable[[int], Drawn]
+    budget: Budget
+    recipe: dict[str, Any]  # its identity, JSON: resumable state of another one is refused
+    prepared_method: Prepared = field(default_factory=dict)
+    prepared_scope: Prepared = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How it went. `last` are the numbers of the last step logged, on rank 0."""
+
+    steps: int
+    resumed_from: int
+    seconds: float
+    last: dict[str, float]
