@@ -1,0 +1,161 @@
+"""Train from random weights: the original on every training image, the reference without the images to forget.
+
+Both are naive deletion with nothing, or the forget set, deleted: same generator, same budget, same seed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from unlearning import digests, files
+from unlearning.contracts import Corruption, GeneratorRecipe
+from unlearning.data import index, manifest
+from unlearning.data.batches import Batches
+from unlearning.data.images import ImageSet
+from unlearning.errors import CheckpointError, EvidenceError, ManifestError, ParamsError, StorageError
+from unlearning.evidence import lineage
+from unlearning.evidence.lineage import Record
+from unlearning.log import Log, Progress
+from unlearning.merges.weighted_sum import WeightedSum
+from unlearning.methods.naive_deletion import NaiveDeletion
+from unlearning.params import Params
+from unlearning.scopes.all import All
+from unlearning.training import checkpoint
+from unlearning.training.loop import train
+from unlearning.training.parallel import World
+from unlearning.training.run import Run
+from unlearning.training.task import Place
+from unlearning.verbs._kinds import register
+from unlearning.verbs._together import Fitted, Train, make_together
+from unlearning.workspace import BatchFolder
+
+
+def run(params: Params, batch: BatchFolder, log: Log, role: str) -> Record:
+    """Make original_checkpoint or reference_checkpoint. Run again after a crash to resume.
+
+    The original is the served champion where there is one (see `_original`). Raises ParamsError, ManifestError,
+    DataError or CheckpointError, with the asset as it was.
+    """
+    register()
+    if role not in ("original", "reference"):
+        raise ParamsError(f"train: there is no role {role!r}; original or reference is right")
+
+    def fit(world: World, key: str, log: Log) -> Fitted:
+        return _fit(params, batch, role, world, key, log)
+
+    def fill(folder: Path, key: str, train: Train) -> dict[str, Any]:
+        return _original(params, batch, log, folder, key, train) if role == "original" else train(folder)
+
+    return make_together(f"{role}_checkpoint", params, batch, log, fit, fill)
+
+
+def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, log: Log) -> Fitted:
+    table, left_out = _images(params, batch, role)
+    budget, recipe = params.original, GeneratorRecipe.chosen(params.generator, "generator")
+    with torch.random.fork_rng():
+        torch.manual_seed(budget.seed)
+        student = recipe.build(params.data.image_size, params.data.channels)
+    place = Place.of(world, budget.seed, budget.batch_size)
+    images = ImageSet(table, batch.workspace, params.data)
+    method, merge, scope = NaiveDeletion(), WeightedSum(), All()
+    task = Run(
+        stage=f"{role}_checkpoint",
+        student=student,
+        original=None,
+        method=method,
+        merge=merge,
+        scope=scope,
+        corruption=Corruption.chosen(params.corruption, "corruption"),
+        batches=Batches(None, images, budget.batch_size, budget.seed, place.first, place.rows, flip=params.data.flip),
+        budget=budget,
+        recipe={"key": key},
+    )
+    trained = train(task, world, batch.workspace.work(key), log)
+    facts = {"role": role, "images": len(table), "left_out": left_out, "seed": budget.seed}
+    chosen = {"method": method.model_dump(), "merge": merge.model_dump(), "scope": scope.model_dump()}
+    return Fitted(student, recipe, trained, {**facts, **chosen, "batch_size": budget.batch_size})
+
+
+def _images(params: Params, batch: BatchFolder, role: str) -> tuple[pa.Table, int]:
+    """The training images of a role, and how many were left out. Raises ManifestError if none is left."""
+    every = manifest.only(index.read(batch.workspace.dataset(params.data.name)), "train")
+    kept = every if role == "original" else manifest.minus(every, manifest.read(batch.forget))
+    if not len(kept):
+        raise ManifestError(
+            f"batch {batch.key}: no training image of data set {params.data.name!r} is left for the {role} model; "
+            f"requests must leave something to keep"
+        )
+    return kept, len(every) - len(kept)
+
+
+def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: str, train: Train) -> dict[str, Any]:
+    """The model that is served now; where none is, one trained here on every image, and kept for later batches.
+
+    A batch that has an original keeps to where it came from: once its own result is served, that is not its original.
+    """
+    pinned = _pinned(batch)
+    home = batch.workspace.model(params.model.name)
+    if pinned is not None and pinned.facts.get("source") == "champion":
+        _link(params, batch.original, folder)
+        return pinned.facts
+    if pinned is None and (home / "champion.json").exists():
+        return _champion(params, batch, log, folder, home)
+    base = home / "base" / key
+    try:
+        checkpoint.load(base, expected=GeneratorRecipe.chosen(params.generator, "generator"))
+        log(Progress("original_checkpoint", 0, 0, note=f"the base trained before is reused ({key[:12]})"))
+        facts = {**checkpoint.describe(base)["facts"], "reused": True}
+    except CheckpointError:
+        with files.new_folder(base) as partial:
+            facts = train(partial)
+    _link(params, base, folder)
+    return {**facts, "source": "trained", "base": key}
+
+
+def _champion(params: Params, batch: BatchFolder, log: Log, folder: Path, home: Path) -> dict[str, Any]:
+    """Link the served checkpoint, if its files are those that were promoted. Raises CheckpointError."""
+    where = home / "champion.json"
+    try:
+        described = files.read_json(where)
+        path, sha256, version = described["checkpoint"], described["sha256"], described["version"]
+        served = (batch.workspace.root / path).resolve()
+    except (StorageError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{where}: not a champion with checkpoint, sha256 and version ({error})") from None
+    if not served.is_relative_to(batch.workspace.root.resolve()):
+        raise CheckpointError(f"{where}: the checkpoint {path!r} lies outside the root; a path below it is right")
+    found = digests.of_listing(digests.of_folder(served))
+    if found != sha256:
+        raise CheckpointError(
+            f"{served}: its files are not those that were promoted as version {version} (sha256 {found[:12]}, "
+            f"promoted {str(sha256)[:12]}); restore them, or promote a good version"
+        )
+    _link(params, served, folder)
+    log(Progress("original_checkpoint", 0, 0, note=f"the champion, version {version} ({found[:12]})"))
+    return {"source": "champion", "version": version, "champion_sha256": found}
+
+
+def _link(params: Params, source: Path, folder: Path) -> None:
+    """Every file of a checkpoint under a second name, if it is the model that params.yaml describes."""
+    checkpoint.load(source, expected=GeneratorRecipe.chosen(params.generator, "generator"))
+    described, data = checkpoint.describe(source), params.data
+    if (described["image_size"], described["channels"]) != (data.image_size, data.channels):
+        raise CheckpointError(
+            f"{source}: for images of {described['image_size']} pixels and {described['channels']} channels; "
+            f"params.yaml has {data.image_size} and {data.channels}"
+        )
+    for file in digests.of_folder(source):
+        (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+        files.link_or_copy(source / file.path, folder / file.path)
+
+
+def _pinned(batch: BatchFolder) -> Record | None:
+    """The record of the original that this batch has, if its files are whole."""
+    try:
+        record = lineage.read(batch, "original_checkpoint")
+    except (StorageError, EvidenceError):
+        return None
+    return record if lineage.intact(record, batch) else None

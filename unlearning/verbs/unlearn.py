@@ -1,0 +1,132 @@
+"""Make the original forget: method x merge x scope, from the original's weights, on the forget and retain manifests."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from unlearning.contracts import (
+    Corruption,
+    Generator,
+    GeneratorRecipe,
+    Merge,
+    Method,
+    Preparation,
+    Prepared,
+    Scope,
+)
+from unlearning.data import manifest
+from unlearning.data.batches import Batches
+from unlearning.data.images import ImageSet
+from unlearning.errors import ManifestError, ParamsError
+from unlearning.evidence.lineage import Record
+from unlearning.log import Log
+from unlearning.params import Params
+from unlearning.randomness import Draws
+from unlearning.training import checkpoint
+from unlearning.training.loop import train
+from unlearning.training.parallel import World
+from unlearning.training.run import Run
+from unlearning.training.savepoint import Savepoints
+from unlearning.training.task import Place
+from unlearning.verbs._kinds import register
+from unlearning.verbs._together import Fitted, make_together
+from unlearning.workspace import BatchFolder
+
+
+def run(params: Params, batch: BatchFolder, log: Log) -> Record:
+    """Make unlearned_checkpoint. Run again after a crash to resume.
+
+    Raises ParamsError, ManifestError, DataError or CheckpointError, with the asset as it was.
+    """
+    register()
+
+    def fit(world: World, key: str, log: Log) -> Fitted:
+        return _fit(params, batch, world, key, log)
+
+    return make_together("unlearned_checkpoint", params, batch, log, fit, lambda folder, key, train: train(folder))
+
+
+def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -> Fitted:
+    method, merge, scope = _chosen(params)
+    corruption, budget = Corruption.chosen(params.corruption, "corruption"), params.unlearn.budget
+    recipe = GeneratorRecipe.chosen(params.generator, "generator")
+    original = checkpoint.load(batch.original, expected=recipe)
+    _refuse_unfit(method, original)
+    student = copy.deepcopy(original)
+    original.to(world.device).requires_grad_(False)
+
+    forget_table, retain_table = _tables(batch)
+    forget, retain = (ImageSet(table, batch.workspace, params.data) for table in (forget_table, retain_table))
+    place = Place.of(world, budget.seed, budget.batch_size)
+    draws = Draws(budget.seed, budget.batch_size, where=("prepare",), device=world.device)
+    given = Preparation(original, forget, retain, corruption, draws, world.device)
+    prepared = batch.workspace.work(key) / "prepared"
+    task = Run(
+        stage="unlearned_checkpoint",
+        student=student,
+        original=original if method.uses_original else None,
+        method=method,
+        merge=merge,
+        scope=scope,
+        corruption=corruption,
+        batches=Batches(
+            forget if method.uses_forget else None,
+            retain,
+            budget.batch_size,
+            budget.seed,
+            place.first,
+            place.rows,
+            flip=params.data.flip,
+        ),
+        budget=budget,
+        recipe={"key": key},
+        prepared_method=_once(prepared / "method", key, world, lambda: method.prepare(given)),
+        prepared_scope=_once(prepared / "scope", key, world, lambda: scope.prepare(given)),
+    )
+    trained = train(task, world, batch.workspace.work(key), log)
+    chosen = {"method": method.model_dump(), "merge": merge.model_dump(), "scope": scope.model_dump()}
+    images = {"forget_images": len(forget_table), "retain_images": len(retain_table)}
+    facts = {"role": "unlearned", **images, **chosen, "batch_size": budget.batch_size, "seed": budget.seed}
+    return Fitted(student, recipe, trained, facts)
+
+
+def _chosen(params: Params) -> tuple[Method, Merge, Scope]:
+    plan = params.unlearn
+    return (
+        Method.chosen(plan.method, "unlearn.method"),
+        Merge.chosen(plan.merge, "unlearn.merge"),
+        Scope.chosen(plan.scope, "unlearn.scope"),
+    )
+
+
+def _refuse_unfit(method: Method, original: Generator) -> None:
+    if not isinstance(original, method.requires):
+        raise ParamsError(
+            f"unlearn.method: {method.kind!r} needs a generator that is a {method.requires.__name__}; "
+            f"this one is a {type(original).__name__}"
+        )
+
+
+def _tables(batch: BatchFolder) -> tuple[pa.Table, pa.Table]:
+    """Images to forget that training saw (all of them, if it saw none), and images to keep."""
+    forget, retain = manifest.read(batch.forget), manifest.read(batch.retain)
+    manifest.refuse_overlap({"forget": forget, "retain": retain})
+    seen = manifest.only(forget, "train")
+    for name, table in (("forget", forget), ("retain", retain)):
+        if not len(table):
+            raise ManifestError(f"batch {batch.key}: the {name} manifest is empty; at least one image is right")
+    return (seen if len(seen) else forget), retain
+
+
+def _once(folder: Path, key: str, world: World, prepare: Callable[[], Prepared]) -> Prepared:
+    """What a method or scope computes before the first step: by rank 0, kept with the run's resumable state."""
+    kept = Savepoints(folder, {"key": key})
+    if world.leads and kept.newest() is None:
+        kept.save(0, {name: value.detach().cpu().contiguous() for name, value in prepare().items()})
+    world.wait()
+    found = kept.newest()
+    return found[1] if found else {}
