@@ -1,0 +1,57 @@
+"""The gates as Dagster shows them: one check a criterion, each from the same call of unlearning.gates.evaluate."""
+
+from typing import Any
+
+import dagster as dg
+
+from pipelines.making import opened
+from pipelines.partitions import deletion_batch
+from pipelines.resources.workbench import Workbench
+from unlearning.errors import UnlearningError
+from unlearning.evidence import promotion
+from unlearning.gates import Criterion, Verdict
+
+GATED = "certificate"  # why not the report: infra/decisions, "Where the gates stand in the graph"
+
+
+def gate_check(criterion: str, description: str, blocking: bool = True) -> dg.AssetChecksDefinition:
+    """The check of one criterion. One function a check: a blocking failure stops the function that reports it."""
+
+    @dg.asset_check(
+        asset=GATED, name=criterion, description=description, blocking=blocking, partitions_def=deletion_batch
+    )
+    def check(context: dg.AssetCheckExecutionContext, workbench: Workbench) -> dg.AssetCheckResult:
+        params, batch = opened(workbench, context.partition_key)
+        try:
+            verdict = promotion.judge(params, batch, rehash=criterion == "integrity")
+        except UnlearningError as error:  # nothing to judge is a refusal, in words
+            return _result(False, blocking, str(error), {})
+        return judged(verdict, criterion, blocking)
+
+    return check
+
+
+def judged(verdict: Verdict, criterion: str, blocking: bool) -> dg.AssetCheckResult:
+    """What the verdict says of one criterion. One that the goal does not ask for passes, saying so."""
+    found = {one.name: one for one in verdict.criteria}
+    if criterion == "integrity" and "goal" in found:  # a report without a known goal cannot be judged at all
+        found["integrity"] = found["goal"]
+    if criterion not in found:
+        return _result(True, blocking, f"does not apply to the goal {verdict.goal}", {})
+    one = found[criterion]
+    return _result(one.status == "pass", blocking, one.sentence, _numbers(one))
+
+
+def _numbers(criterion: Criterion) -> dict[str, Any]:
+    numbers = {"value": criterion.value, "low": criterion.low, "high": criterion.high}
+    return {
+        **{name: dg.MetadataValue.float(value) for name, value in numbers.items() if value is not None},
+        "bound": criterion.bound,
+        "source": criterion.source,
+        "status": criterion.status,
+    }
+
+
+def _result(passed: bool, blocking: bool, sentence: str, more: dict[str, Any]) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(passed=passed, severity=severity, description=sentence, metadata=more)

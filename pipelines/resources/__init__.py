@@ -1,0 +1,1 @@
+"""What the assets are given: the workbench, the compute launcher, MLflow and DVC."""

@@ -1,0 +1,118 @@
+"""Where training and evaluation run: one protocol, Dagster Pipes between, the child never outlives its parent.
+
+`PipesSubprocessClient` loses the child's own sentence when it fails, and leaves torchrun's ranks alive when they save
+for longer than its patience. So the session is opened here, and a process group is started and ended as one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import dagster as dg
+from pydantic import Field
+
+import pipelines
+from unlearning.errors import UnlearningError
+from unlearning.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stage of one batch, to be made in a compute process."""
+
+    stage: str
+    batch: str
+    root: Path
+    params: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> list[str]:
+        """The command line of pipelines/trainer.py."""
+        pairs = [word for name, value in self.overrides.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+        places = ["--params", str(self.params.resolve()), "--root", str(self.root), "--batch", self.batch]
+        return [self.stage, *places, *pairs]
+
+
+class Launcher(Protocol):
+    """Runs a job to its end, wherever that is."""
+
+    def __call__(self, context: dg.AssetExecutionContext, job: Job) -> None:
+        """Raises UnlearningError with the verb's own sentence, or dg.Failure when the process died without one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProcesses:
+    """On this machine: one process, or `processes` of them under torchrun."""
+
+    processes: int = 1
+    grace_s: float = 60.0  # from the request to stop until the kill
+
+    def __call__(self, context: dg.AssetExecutionContext, job: Job) -> None:
+        """See Launcher."""
+        with dg.open_pipes_session(
+            context=context,
+            context_injector=dg.PipesTempFileContextInjector(),
+            message_reader=dg.PipesTempFileMessageReader(),
+        ) as session:
+            code = self._run(self._command(job), {**job.env, **session.get_bootstrap_env_vars()})
+        refused = [m["refused"] for m in session.get_custom_messages() if isinstance(m, dict) and "refused" in m]
+        if refused:
+            raise UnlearningError(str(refused[0]))
+        if code != 0:
+            raise dg.Failure(
+                f"{job.stage}: the compute process ended with {_spoken(code)}; its own words are in stderr"
+            )
+
+    def _command(self, job: Job) -> list[str]:
+        many = ["--processes", str(self.processes)] if self.processes > 1 else []
+        return [sys.executable, "-m", "pipelines.trainer", *job.words, *many]
+
+    def _run(self, command: Sequence[str], env: Mapping[str, str]) -> int:
+        home = str(Path(pipelines.__file__).parents[1])  # the child may start in a folder that does not know us
+        path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+        inherited = {**os.environ, "PYTHONPATH": path, "UNLEARNING_PARENT": str(os.getpid()), **env}
+        process = subprocess.Popen(command, env=inherited, start_new_session=True)
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:  # Dagster was asked to stop
+                self._end(process)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(self.grace_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class Compute(dg.ConfigurableResource[Any]):
+    """Which launcher. What is left out comes from the settings."""
+
+    launcher: str | None = Field(default=None, description="local | torchrun; default: UNLEARNING_LAUNCHER or local")
+    processes: int | None = Field(default=None, ge=1, description="processes of a torchrun launch")
+    grace_s: float = Field(default=60.0, gt=0, description="seconds from the request to stop until the kill")
+
+    def launch(self, context: dg.AssetExecutionContext, job: Job) -> None:
+        """Run `job`. Raises what `Launcher` says."""
+        settings = Settings()
+        many = (self.launcher or settings.launcher) == "torchrun"
+        processes = (self.processes or settings.processes) if many else 1
+        launcher: Launcher = LocalProcesses(processes, self.grace_s)
+        launcher(context, job)
+
+
+def _spoken(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,42 @@
+"""DVC as a Dagster resource: after an asset is made, its bytes are DVC's too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.dvc import DvcProject
+from unlearning.errors import StorageError
+from unlearning.settings import Settings
+
+
+class Dvc(dg.ConfigurableResource[Any]):
+    """Which project. What cannot be kept is said in the asset's metadata, and the run goes on."""
+
+    project: str = Field(default=".", description="the folder with dvc.yaml")
+    enabled: bool = Field(default=True, description="false: leave dvc.lock alone")
+
+    def open(self) -> DvcProject:
+        """The project, with the command of the settings."""
+        return DvcProject(Path(self.project).resolve(), Settings().dvc)
+
+    def keep(self, root: Path, params: Path, batch: str, stages: Sequence[str], push: bool = False) -> str:
+        """Commit `stages` of `batch` (and push them); one sentence on what came of it."""
+        if not self.enabled:
+            return "switched off"
+        project = self.open()
+        absence = project.absence(root, params)
+        if absence is not None:
+            return f"not kept: {absence}"
+        try:
+            project.adopt(batch)
+            project.commit(batch, stages)
+            if push:
+                project.push(batch, stages, Settings().dvc_remote)
+        except StorageError as error:
+            return f"not kept: {error}"
+        return "committed and pushed" if push else "committed"
