@@ -154,8 +154,8 @@ def _stages(options: argparse.Namespace) -> int:
     batch = Workspace(options.root).batch(options.batch)
     chosen = options.names[options.which]
     for name in [chosen] if chosen else STAGES:
-        request.follow(name, params, batch)
         record = stage.run(name, params, batch, Bars())
+        request.follow(name, batch)
         _say({"asset": name, "sha256": record.sha256, "path": str(batch.asset(name)), "facts": record.facts})
     return 0
 
@@ -181,7 +181,11 @@ def _kinds(options: argparse.Namespace) -> int:
         _say(listing)
         return 0
     for kind in listing:
-        sys.stdout.write(f"{kind['family']:<12} {kind['kind']:<22} {kind['paper']}\n")
+        sys.stdout.write(f"{kind['family']} {kind['kind']}: {kind['summary']}\n    source: {kind['paper']}\n")
+        for one in kind["parameters"]:
+            default = "needed" if one["required"] else f"default {one['default']!r}"
+            about = ", ".join(part for part in (one["type"], one["bounds"], default, one["description"]) if part)
+            sys.stdout.write(f"    {one['name']}: {about}\n")
     return 0
 
 

@@ -58,14 +58,13 @@ def ingest(source: Source, name: str, folder: Path, log: Log) -> Ingested:
         if _whole(folder, held):
             log(Progress("ingest", 0, 0, note=f"reused, {name!r} holds this very source already"))
             return Ingested(held, reused=True)
-    with files.locked(folder.parent / f".{name}.lock", f"data set {name}"):
-        seen = _survey(source, log)
-        keys, splits = _keys(name, seen), _splits(seen)
-        with files.new_folder(folder) as partial:
-            table, stored = _store(source, name, seen, keys, splits, partial, log)
-            index.write(partial / "index.parquet", table)
-            described = _description(name, facts, table, stored, partial)
-            files.write_json(partial / "dataset.json", described)
+    seen = _survey(source, log)  # before anything is created: most of what can be wrong with a source is found here
+    keys, splits = _keys(name, seen), _splits(seen)
+    with files.locked(folder.parent / f".{name}.lock", f"data set {name}"), files.new_folder(folder) as partial:
+        table, stored = _store(source, name, seen, keys, splits, partial, log)
+        index.write(partial / "index.parquet", table)
+        described = _description(name, facts, table, stored, partial)
+        files.write_json(partial / "dataset.json", described)
     return Ingested(described, reused=False)
 
 

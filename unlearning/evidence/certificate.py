@@ -66,7 +66,7 @@ def compose(
             "tests": [row["name"] for row in verdict.as_rows() if row["status"] == "pass"],
         },
         "not_claimed": list(NOT_CLAIMED),
-        "assets": {name: _asset(records[name]) for name in ASSETS},
+        "assets": {name: _asset(records[name], batch) for name in ASSETS},
         "params": dict(params),
         "params_sha256": digests.of_value(dict(params)),
     }
@@ -84,7 +84,7 @@ def sections_sha256(params: Mapping[str, Any], stage: str) -> str:
     return digests.of_value({name: params[name] for name in STAGES[stage].params})
 
 
-def _asset(record: Record) -> dict[str, Any]:
+def _asset(record: Record, batch: BatchFolder) -> dict[str, Any]:
     return {
         "sha256": record.sha256,
         "files": [{"path": file.path, "sha256": file.sha256, "bytes": file.bytes} for file in record.outputs],
@@ -92,6 +92,7 @@ def _asset(record: Record) -> dict[str, Any]:
         "params_sha256": record.params_sha256,
         "code": record.code,
         "made_at": record.made_at,
+        "lineage_sha256": digests.of_file(batch.lineage(record.asset)),
     }
 
 

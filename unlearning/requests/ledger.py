@@ -207,7 +207,8 @@ class Ledger:
             try:
                 yield db
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # a full disk has rolled back already
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 

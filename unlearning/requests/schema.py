@@ -24,6 +24,7 @@ from unlearning.params import Goal
 SCHEMA = "forget-request/1"
 MAX_FILE = 256 * 2**20  # bytes
 MAX_BODY = 4 * 2**20  # bytes of one request: 10,000 selectors fit
+MAX_SELECTORS = 10_000  # of one request
 MAX_DEPTH = 8  # of nesting; a request needs 3
 SELECTORS = ("sample_key", "content_sha256", "subject", "class")
 
@@ -99,6 +100,12 @@ class Selector(_Strict):
         return found
 
 
+def _some(selectors: tuple[Selector, ...]) -> tuple[Selector, ...]:
+    if not 1 <= len(selectors) <= MAX_SELECTORS:
+        raise ValueError(f"holds {len(selectors)} selectors; 1 to {MAX_SELECTORS} are right")
+    return selectors
+
+
 class Request(_Strict):
     """One deletion request, as its controller wrote it."""
 
@@ -110,7 +117,7 @@ class Request(_Strict):
     kind: Literal["erasure", "objection", "consent_withdrawn", "court_order", "takedown"]
     submitted_at: Moment
     dataset: Opaque | None = Field(None, description="the data set meant; absent: whichever the batch is about")
-    selectors: Annotated[tuple[Selector, ...], Field(min_length=1, max_length=10_000)]
+    selectors: Annotated[tuple[Selector, ...], AfterValidator(_some)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def read(path: Path) -> list[Filed]:
     return filed
 
 
-def parse(text: str | bytes, where: str) -> Filed:
+def parse(text: str, where: str) -> Filed:
     """One request. Raises RequestError: not JSON, a key twice, NaN, too deep, too long, or not the schema."""
     if len(text) > MAX_BODY:
         raise RequestError(f"{where}: a request of more than {MAX_BODY} bytes; split it")

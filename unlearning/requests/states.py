@@ -57,11 +57,12 @@ def require(old: str, new: str, request_id: str) -> None:
 
 
 def steps(old: str, new: str) -> tuple[str, ...]:
-    """The states a batch walks through from `old` to `new`; none where it is there already, or further."""
+    """The states a batch walks through from `old` to `new`; none where it is there already, or further.
+
+    A failed batch comes back when a later attempt is `ready`, and not before: until then it has failed.
+    """
     if old == "failed":
-        return ("scheduled", *steps("scheduled", new)) if new in LINE[LINE.index("scheduled") :] else ()
-    if old == "in_review":
-        return ("scheduled", *steps("scheduled", new))
+        return ("scheduled", *steps("scheduled", new)) if new in ("ready", "promoted") else ()
     if old not in LINE or new not in LINE:
         return ()
     return LINE[LINE.index(old) + 1 : LINE.index(new) + 1]

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.errors import RequestError
-from unlearning.evidence import lineage
-from unlearning.params import Params
 from unlearning.requests import schema
 from unlearning.requests.ledger import Entry
-from unlearning.stages import STAGES
 from unlearning.verbs import _ledger
 from unlearning.workspace import BatchFolder, Workspace
 
@@ -43,14 +40,14 @@ def cancel(request_id: str, workspace: Workspace) -> list[dict[str, Any]]:
     return show(request_id, workspace)
 
 
-def follow(stage: str, params: Params, batch: BatchFolder) -> None:
-    """Tell the ledger that a stage which is about to be made has begun; a stage that will be reused tells nothing.
+def follow(stage: str, batch: BatchFolder) -> None:
+    """Tell the ledger that a training stage was made: a state says how far a batch has come; a refusal moves nothing.
 
-    Beginning `unlearned_checkpoint` is the point of no return of the batch's requests.
+    The verbs that run beside the ledger (seal, resolve, certify) tell it themselves. Again: nothing moves.
     """
     state = {"unlearned_checkpoint": "unlearning", "evaluation_report": "evaluating"}.get(stage)
-    if state is not None and lineage.current(STAGES[stage], params, batch) is None:
-        _ledger.of(batch.workspace).advance(batch.key, state, "stage_begun")
+    if state is not None:
+        _ledger.of(batch.workspace).advance(batch.key, state, "stage_made")
 
 
 def close_batch(batch: BatchFolder, promoted: bool, reason: str) -> int:

@@ -39,6 +39,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         manifest.refuse_overlap({"forget": forget, "retain": retain, "holdout": holdout})
         manifest.write(folder / "retain.parquet", retain)
         manifest.write(folder / "holdout.parquet", holdout)
+        source = params.retain.dataset or params.data.name
         counted = {"forget": _counts(forget), "retain": _counts(retain), "holdout": _counts(holdout)}
         files.write_json(
             folder / "sets.json",
@@ -46,7 +47,8 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
                 "schema": "sets/1",
                 "batch": batch.key,
                 "mode": params.retain.mode,
-                "dataset": params.retain.dataset or params.data.name,
+                "dataset": source,
+                "dataset_index_sha256": index.describe(batch.workspace.dataset(source))["index_sha256"],
                 "seed": params.retain.seed,
                 "eligible": len(eligible),
                 "sets": counted,
