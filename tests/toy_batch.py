@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def png(seed: int, size: tuple[int, int] = (6, 5)) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "PNG")
     return sink.getvalue()
+
+
+def archive(path: Path, *entries: tuple[str, bytes], form: int = tarfile.USTAR_FORMAT) -> Path:
+    """A tar of regular files."""
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w", format=form) as tar:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
 
 
 def picture_tree(root: Path, each: int = 10) -> Path:

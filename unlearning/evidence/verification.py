@@ -89,6 +89,8 @@ def _observed(batch: BatchFolder, asset: str, mismatches: list[str]) -> dict[str
     except (StorageError, EvidenceError) as error:
         mismatches.append(f"{asset}: {error}")
         return {}
+    if batch.lineage(asset).read_bytes() != files.canonical(files.read_json(batch.lineage(asset))) + b"\n":
+        mismatches.append(f"lineage/{asset}.json: not canonical JSON, it was edited")
     found = digests.of_folder(batch.asset(asset))
     recorded, there = ({file.path: file for file in listing} for listing in (record.outputs, found))
     for path in sorted(recorded.keys() | there.keys()):
