@@ -22,6 +22,7 @@ from unlearning.evidence.lineage import Record
 from unlearning.log import Bars, Progress
 from unlearning.params import Params
 from unlearning.stages import STAGES, Stage
+from unlearning.verbs import request
 from unlearning.verbs import stage as verbs
 from unlearning.workspace import BatchFolder
 
@@ -89,6 +90,7 @@ class _Making:
             if not run.finished:
                 recording.inputs(run, stage, params, batch, self.dvc.open())
             record = before if before is not None and stage.trains else self._make(run)
+            request.follow(stage.name, batch)
             if not run.finished:
                 recording.outputs(run, record, params, batch)
         self.context.log.info(f"{stage.name} {'reused' if before is not None else 'made'}: {record.sha256}")

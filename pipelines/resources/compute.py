@@ -11,7 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,11 +62,7 @@ class LocalProcesses:
 
     def __call__(self, context: dg.AssetExecutionContext, job: Job) -> None:
         """See Launcher."""
-        with dg.open_pipes_session(
-            context=context,
-            context_injector=dg.PipesTempFileContextInjector(),
-            message_reader=dg.PipesTempFileMessageReader(),
-        ) as session:
+        with _session(context) as session:
             code = self._run(self._command(job), {**job.env, **session.get_bootstrap_env_vars()})
         refused = [m["refused"] for m in session.get_custom_messages() if isinstance(m, dict) and "refused" in m]
         if refused:
@@ -96,6 +94,18 @@ class LocalProcesses:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@contextmanager
+def _session(context: dg.AssetExecutionContext) -> Iterator[dg.PipesSession]:
+    """A Pipes session over temporary files."""
+    with ExitStack() as stack:
+        with warnings.catch_warnings():
+            # Dagster's own reader uses a preview feature of Dagster: nothing a user could act on.
+            warnings.filterwarnings("ignore", message=".*expected_writer_count.*", category=dg.PreviewWarning)
+            opened = dg.open_pipes_session(context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader())
+            session = stack.enter_context(opened)
+        yield session
 
 
 class Compute(dg.ConfigurableResource[Any]):

@@ -118,6 +118,11 @@ def _examined(params: Params, batch: BatchFolder) -> Verdict:
 
 def _replaceable(now: Champion | None, batch: BatchFolder, original: Record) -> None:
     """Raises EvidenceError unless the batch started from the champion of now, or replaces its own earlier result."""
+    if now is None and original.facts.get("source") == "champion":
+        raise EvidenceError(
+            f"batch {batch.key} started from version {original.facts.get('version')}, but no champion.json says who is "
+            "served; restore it before promoting anything"
+        )
     if now is None or now.sha256 == original.sha256:
         return
     if now.batch == batch.key and now.previous is not None and now.previous["sha256"] == original.sha256:

@@ -1,0 +1,70 @@
+"""What a run came to, as plain text: three models on four sets, the scores with their intervals, the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unlearning.gates import Verdict
+
+ROLES = ("original", "unlearned", "reference")
+SETS = {"forget": "forget", "forget_holdout": "forget, held out", "retain": "retain", "holdout": "holdout"}
+
+
+def text(report: Mapping[str, Any], verdict: Verdict) -> str:
+    """The whole of it; the last line is the verdict."""
+    parts = [
+        "Mean squared error of missing pixels",
+        table(("set", "images", *ROLES), _errors(report)),
+        "Scores: 0 = like the original, 1 = as wrong as the mean picture (retention: 1 minus that)",
+        table(("score", "value", f"{report.get('confidence', 0.95):.0%} interval", "measured on"), _scores(report)),
+        f"Gates of the goal {verdict.goal}",
+        table(("gate", "verdict", "why"), _gates(verdict)),
+        f"verdict: {verdict.word}",
+    ]
+    return "\n\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; numbers to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join("  ".join(map(_aligned, line, widths)).rstrip() for line in lines)
+
+
+def _aligned(cell: str, width: int) -> str:
+    return cell.rjust(width) if cell[:1].isdigit() or (cell[:1] == "-" and cell[1:2].isdigit()) else cell.ljust(width)
+
+
+def _errors(report: Mapping[str, Any]) -> list[list[str]]:
+    sets = report["sets"]
+    return [
+        [shown, str(sets[name]["images"]), *(_number(sets[name]["metrics"].get(role, {}).get("mse")) for role in ROLES)]
+        for name, shown in SETS.items()
+        if name in sets
+    ]
+
+
+def _scores(report: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [
+            name,
+            _number(score["value"], 3),
+            f"{_number(score['low'], 3)} … {_number(score['high'], 3)}",
+            SETS.get(score["set"], score["set"]),
+        ]
+        for name, score in report["scores"].items()
+        if score is not None
+    ]
+
+
+def _gates(verdict: Verdict) -> list[list[str]]:
+    return [[one.name, _word(one.status, one.blocking), one.sentence] for one in verdict.criteria]
+
+
+def _word(status: str, blocking: bool) -> str:
+    return status if blocking or status == "pass" else f"{status} (a warning)"
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "not measured" if value is None else f"{value:.{digits}f}"
