@@ -122,26 +122,27 @@ def test_any_bytes_give_members_or_a_typed_refusal(tmp_path_factory: pytest.Temp
     assert all(".." not in name.split("/") and not name.startswith("/") for name in names)
 
 
-def rows(count: int) -> list[dict[str, str | bytes]]:
-    return [{"__key__": f"k{n:03d}", "png": png(n), "json": b'{"class":"a"}'} for n in range(count)]
+def written(folder: Path, count: int) -> list[Path]:
+    folder.mkdir()
+    with shards.Writer(folder, "train") as writer:
+        for n in range(count):
+            writer.add(f"k{n:03d}", {"png": png(n), "json": b'{"class":"a"}'})
+    return writer.paths
 
 
 def test_what_is_written_is_split_and_the_same_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "MAX_SHARD_IMAGES", 4)
-    written = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        written.append(list(shards.write(tmp_path / name, "train", rows(10))))
-    assert [path.name for path in written[0]] == [f"train-00000{n}.tar" for n in range(3)]
-    assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
-    found = [sample for path in written[0] for sample in shards.samples(path)]
+    one, two = (written(tmp_path / name, 10) for name in ("one", "two"))
+    assert [path.name for path in one] == [f"train-00000{n}.tar" for n in range(3)]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    found = [sample for path in one for sample in shards.samples(path)]
     assert [sample.key for sample in found] == [f"k{n:03d}" for n in range(10)]
     assert [sample.members["png"].content for sample in found] == [png(n) for n in range(10)]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning:webdataset")
 def test_webdatasets_own_reader_reads_our_shards(tmp_path: Path) -> None:
-    (path,) = shards.write(tmp_path, "train", rows(5))
+    (path,) = written(tmp_path / "shards", 5)
     import webdataset
 
     found = list(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False).decode("pil"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,33 +108,28 @@ def _splits(seen: list[_Seen]) -> list[Split]:
 def _store(
     source: Source, name: str, seen: list[_Seen], keys: list[str], splits: list[Split], folder: Path, log: Log
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Write the shards, split by split, and index what was written by reading it back."""
+    """Write the shards, one series a split, and index what was written by reading it back."""
     home = folder / "shards"
     home.mkdir()
-    number_of = {key: number for number, key in enumerate(keys)}
-    columns = defaultdict[str, list[Any]](list)
-    stored = list[dict[str, Any]]()
-    for split in ("train", "holdout"):
-        chosen = _rows(source, seen, keys, splits, split)
-        for path in shards.write(home, split, chosen):
-            for sample in shards.samples(path):
-                _index_row(columns, sample, seen[number_of[sample.key]], name, path.name, split)
-            stored.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digests.of_file(path)})
-            log(Progress("store images", len(columns["key"]), len(seen)))
-    if len(columns["key"]) != len(seen):
-        raise DataError(f"the source gave {len(columns['key'])} pictures, then {len(seen)}: it is being changed")
-    return pa.table(dict(columns), schema=index.COLUMNS), stored
-
-
-def _rows(
-    source: Source, seen: list[_Seen], keys: list[str], splits: list[Split], split: str
-) -> Iterator[dict[str, str | bytes]]:
-    for number, item in enumerate(source):
-        if number >= len(seen) or digests.of_bytes(item.content) != seen[number].sha256:
-            raise DataError(f"{item.origin}: changed while it was read; ingest again when the source is at rest")
-        if splits[number] == split:
+    with shards.Writer(home, "train") as train, shards.Writer(home, "holdout") as holdout:
+        for number, item in enumerate(source):
+            if number >= len(seen) or digests.of_bytes(item.content) != seen[number].sha256:
+                raise DataError(f"{item.origin}: changed while it was read; ingest again when the source is at rest")
             said = {"class": item.label, "subject": item.subject, "source": item.origin}
-            yield {"__key__": keys[number], _extension(item): item.content, "json": files.canonical(said)}
+            members = {_extension(item): item.content, "json": files.canonical(said)}
+            (train if splits[number] == "train" else holdout).add(keys[number], members)
+            if (number + 1) % _LOG_EVERY == 0 or number + 1 == len(seen):
+                log(Progress("store images", number + 1, len(seen)))
+    columns, stored = defaultdict[str, list[Any]](list), list[dict[str, Any]]()
+    number_of = {key: number for number, key in enumerate(keys)}
+    for path in (*train.paths, *holdout.paths):
+        for sample in shards.samples(path):
+            number = number_of[sample.key]
+            _index_row(columns, sample, seen[number], name, path.name, splits[number])
+        stored.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digests.of_file(path)})
+    if len(columns["key"]) != len(seen):
+        raise DataError(f"the source gave {len(seen)} pictures, then {len(columns['key'])}: it is being changed")
+    return pa.table(dict(columns), schema=index.COLUMNS), stored
 
 
 def _extension(item: Item) -> str:

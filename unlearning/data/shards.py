@@ -11,10 +11,12 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any, Self
 
 from unlearning.errors import DataError
 
@@ -156,25 +158,40 @@ def _refuse_more(file: BufferedIOBase, shard: str) -> None:
             raise DataError(f"{shard}: bytes follow its end mark; one archive a shard is right")
 
 
-def write(folder: Path, prefix: str, rows: Iterable[dict[str, str | bytes]]) -> Iterator[Path]:
-    """Rows `{"__key__": key, extension: bytes, ...}` as plain tars `prefix-000000.tar`, the same bytes every time.
+class Writer:
+    """Writes plain tars `prefix-000000.tar`, the same bytes every time; a new one where the last is full.
 
-    Written by WebDataset's own TarWriter, so that any WebDataset reader reads them. Yields each shard once it is whole.
+    WebDataset's own TarWriter writes them, so that any WebDataset reader reads them. Use it as a context.
     """
-    os.environ["WDS_SECURE"] = "1"  # before the import: no `pipe:` addresses, no pickled members
-    from webdataset.writer import TarWriter
 
-    waiting, number = iter(rows), 0
-    row = next(waiting, None)
-    while row is not None:
-        path = folder / f"{prefix}-{number:06d}.tar"
-        count = size = 0
-        with (
-            path.open("xb") as file,
-            TarWriter(file, encoder=False, mtime=0, user="", group="", mode=0o444, compress=False) as writer,
-        ):
-            while row is not None and count < MAX_SHARD_IMAGES and size < MAX_SHARD_BYTES:
-                size, count = size + writer.write(row), count + 1
-                row = next(waiting, None)
-        yield path
-        number += 1
+    def __init__(self, folder: Path, prefix: str) -> None:
+        os.environ["WDS_SECURE"] = "1"  # before the import: no `pipe:` addresses, no pickled members
+        from webdataset.writer import TarWriter
+
+        self.paths: list[Path] = []
+        self._folder, self._prefix, self._kind = folder, prefix, TarWriter
+        self._open = ExitStack()
+        self._tar: Any = None
+        self._images = self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def add(self, key: str, members: dict[str, bytes]) -> None:
+        """One sample: its members by extension."""
+        if self._tar is None or self._images >= MAX_SHARD_IMAGES or self._bytes >= MAX_SHARD_BYTES:
+            self._next()
+        self._bytes += self._tar.write({"__key__": key, **members})
+        self._images += 1
+
+    def _next(self) -> None:
+        self._open.close()
+        path = self._folder / f"{self._prefix}-{len(self.paths):06d}.tar"
+        file = self._open.enter_context(path.open("xb"))
+        writer = self._kind(file, encoder=False, mtime=0, user="", group="", mode=0o444, compress=False)
+        self._tar = self._open.enter_context(writer)
+        self._images = self._bytes = 0
+        self.paths.append(path)

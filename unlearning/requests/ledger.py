@@ -134,6 +134,10 @@ class Ledger:
         with self._reading() as db:
             return _pending(db, dataset) if db is not None else []
 
+    def waiting(self) -> list[Entry]:
+        """Every request that waits for a batch, whatever its goal and data set."""
+        return [entry for entry in self.entries() if entry.state == states.PENDING and entry.batch is None]
+
     def seal(self, batch: str, dataset: str | None = None) -> list[Entry]:
         """All pending requests of the oldest one's goal join `batch`, once: a sealed batch stays as it is.
 

@@ -38,7 +38,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
                 ledger.move(entry, "not_found", "no_stored_image_matches")
             raise RequestError(
                 f"batch {batch.key}: none of its {len(entries)} requests matches an image of data set "
-                f"{params.data.name!r}; their state is not_found, and there is nothing to forget"
+                f"{params.data.name!r}{_why(entries, table)}; their state is not_found, and there is nothing to forget"
             )
         forget = resolution.forget_table([one for one in found if len(one.covered)], table)
         manifest.write(folder / "forget.parquet", forget)
@@ -52,6 +52,13 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     record = _asset.make("forget_manifest", params, batch, log, fill)
     _follow(ledger, batch)
     return record
+
+
+def _why(entries: list[Entry], table: pa.Table) -> str:
+    by_subject = any(selector.by == "subject" for entry in entries for selector in entry.request.selectors)
+    if by_subject and not any(table["subject"].to_pylist()):
+        return " (it was ingested without subjects; `unlearning ingest --subject-from` names them)"
+    return ""
 
 
 def _live(ledger: Ledger, batch: BatchFolder) -> list[Entry]:

@@ -22,7 +22,9 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     ledger, dataset = _ledger.of(batch.workspace), params.data.name
     made = lineage.current(STAGES["deletion_requests"], params, batch)
     if made is None and not ledger.entries(batch.key) and not ledger.pending(dataset):
-        raise RequestError(nothing_pending(batch.key, dataset))
+        elsewhere = sorted({entry.dataset for entry in ledger.waiting() if entry.dataset})
+        others = f" (for others: {', '.join(elsewhere)})" if elsewhere else ""
+        raise RequestError(nothing_pending(batch.key, dataset) + others)
 
     def fill(folder: Path, key: str) -> dict[str, Any]:
         # A crash between ledger and files is healed here: a batch that is sealed gives the same requests again.
