@@ -158,7 +158,9 @@ class MaskedAutoencoder(Generator):
         if h % p or w % p or (h // p) * (w // p) + 1 != self.pos_embed.shape[1]:
             side = math.isqrt(self.pos_embed.shape[1] - 1) * p
             raise ParamsError(f"generator 'mae': built for images of {side} x {side} pixels, given {h} x {w}")
-        return images.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p * p * c)
+        return (
+            images.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, (h // p) * (w // p), p * p * c)
+        )
 
     def _images(self, patches: Tensor, like: Images) -> Images:
         """[B, L, p p C] -> [B, C, H, W]."""

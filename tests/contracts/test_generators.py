@@ -1,0 +1,101 @@
+"""Every generator family, because it is registered, and two toys, one of them with several latent maps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests import toys
+from unlearning.contracts import Generator
+from unlearning.randomness import Draws
+from unlearning.types import Corrupted, Pair, joined_view
+from unlearning.verbs._kinds import register
+
+register()
+RECIPES = toys.recipes()
+
+
+@pytest.fixture(params=RECIPES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def generator(kind: str) -> Generator:
+    return toys.built(RECIPES[kind]).eval()
+
+
+def test_building_is_a_function_of_the_seed(kind: str) -> None:
+    first, same, other = (toys.built(RECIPES[kind], seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_visible_pixels_come_back_untouched_and_the_rest_is_finite(kind: str, channels: int) -> None:
+    generator = toys.built(RECIPES[kind], channels=channels).eval()
+    corrupted = toys.pair("retain", channels=channels).corrupted
+    with torch.no_grad():
+        picture = generator.reconstruct(corrupted, Draws(0, 4))
+    seen = ~corrupted.missing.expand_as(picture)
+    assert picture.shape == corrupted.images.shape
+    assert torch.equal(picture[seen], corrupted.images[seen])
+    assert picture.isfinite().all()
+    assert picture.abs().max() <= 1
+
+
+def test_the_same_draws_give_the_same_view_and_the_same_picture(generator: Generator) -> None:
+    corrupted = toys.pair("retain").corrupted
+    views = [generator.draw_view(corrupted, Draws(0, 4)) for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*views, strict=True))
+    with torch.no_grad():
+        first, second = (generator.reconstruct(corrupted, Draws(3, 4)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_views_join_along_the_batch(generator: Generator) -> None:
+    """One pass over both sets is two passes over one each: nothing in an encoder mixes images."""
+    batch = toys.batch()
+    views = [
+        generator.draw_view(batch.forget.corrupted, Draws(0, 4)),
+        generator.draw_view(batch.retain.corrupted, Draws(1, 4)),
+    ]
+    with torch.no_grad():
+        joint = generator.encode(batch.forget.joined(batch.retain), joined_view(*views))
+        alone = generator.encode(batch.forget, views[0]), generator.encode(batch.retain, views[1])
+    for whole, first, second in zip(joint, *alone, strict=True):
+        torch.testing.assert_close(whole, torch.cat([first, second]), atol=1e-5, rtol=1e-4)
+
+
+def test_an_empty_set_passes_through(generator: Generator) -> None:
+    """A method joins the sets without asking whether one is absent."""
+    retain = toys.pair("retain")
+    clean = retain.clean[:0]
+    empty = Pair(clean, Corrupted(clean, clean[:, :1].bool()), retain.rows[:0])
+    views = generator.draw_view(empty.corrupted, Draws(0, 0)), generator.draw_view(retain.corrupted, Draws(0, 4))
+    with torch.no_grad():
+        maps = generator.encode(empty.joined(retain), joined_view(*views))
+    assert all(len(latents) == 4 for latents in maps)
+
+
+def test_the_latents_reach_every_encoder_parameter_and_leave_a_decoder(generator: Generator) -> None:
+    pair = toys.pair("forget")
+    mine, named = generator.encoder_parameters(), dict(generator.named_parameters())
+    assert mine
+    assert all(named[name] is weight for name, weight in mine.items())
+    maps = generator.encode(pair, generator.draw_view(pair.corrupted, Draws(0, 4)))
+    torch.stack([latents.square().mean() for latents in maps]).sum().backward()
+    reached = {name for name, weight in named.items() if weight.grad is not None}
+    assert mine.keys() <= reached < named.keys()
+
+
+def test_the_loss_is_per_image_and_finite(generator: Generator) -> None:
+    pair = toys.pair("retain")
+    view = generator.draw_view(pair.corrupted, Draws(0, 4))
+    clean = pair.clean.clone().requires_grad_()
+    losses = generator.loss(Pair(clean, pair.corrupted, pair.rows), view)
+    assert losses.shape == (4,)
+    assert losses.isfinite().all()
+    (gradient,) = torch.autograd.grad(losses[0], clean)
+    assert gradient[0].any()
+    assert not gradient[1:].any()

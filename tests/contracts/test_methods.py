@@ -1,0 +1,131 @@
+"""Every method, because it is registered, on every generator that it can be used with."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests import toys
+from unlearning.contracts import Generator, Method, Preparation, Prepared
+from unlearning.corruptions.random_patches import RandomPatches
+from unlearning.randomness import Draws
+from unlearning.types import Batch, Pair, Terms
+from unlearning.verbs._kinds import register
+
+register()
+RECIPES = toys.recipes()
+PAIRS = [(method, kind) for method in sorted(Method.kinds) for kind in RECIPES]
+
+
+class Setting:
+    """A method, a student that has moved a little from its original, and a batch."""
+
+    def __init__(self, method: str, kind: str) -> None:
+        self.method = Method.kinds[method]()
+        self.original = toys.built(RECIPES[kind]).eval().requires_grad_(False)
+        if not isinstance(self.original, self.method.requires):
+            pytest.skip(f"{method} needs a {self.method.requires.__name__}")
+        self.student = copy.deepcopy(self.original).requires_grad_(True)
+        with torch.no_grad():
+            for weight in self.student.parameters():
+                weight.mul_(1.1)
+        self.batch = toys.batch()
+        self.prepared = self.prepare()
+
+    def prepare(self) -> Prepared:
+        forget, retain, draws = toys.Pictures("forget", 6), toys.Pictures("retain", 6), Draws(0, 4)
+        given = Preparation(self.original, forget, retain, RandomPatches(), draws, torch.device("cpu"))
+        return self.method.prepare(given)
+
+    def terms(self, batch: Batch | None = None, seed: int = 0) -> Terms:
+        draws = Draws(seed, 4)
+        return self.method.terms(self.student, self.original, batch or self.batch, draws, self.prepared)
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def setting(request: pytest.FixtureRequest) -> Setting:
+    return Setting(*request.param)
+
+
+def test_terms_are_per_image_and_finite(setting: Setting) -> None:
+    terms = setting.terms()
+    assert len(terms.forget) in ((4,) if setting.method.uses_forget else (0,))
+    for term in (terms.forget, terms.retain):
+        assert term.shape in ((4,), (0,))
+        assert term.dtype == torch.float32
+        assert term.isfinite().all()
+    assert terms.forget.requires_grad or terms.retain.requires_grad
+
+
+def test_the_same_draws_give_the_same_terms(setting: Setting) -> None:
+    first, second = setting.terms(), setting.terms()
+    assert torch.equal(first.forget, second.forget)
+    assert torch.equal(first.retain, second.retain)
+
+
+def test_preparing_twice_gives_the_same_bits(setting: Setting) -> None:
+    again = setting.prepare()
+    assert again.keys() == setting.prepared.keys()
+    assert all(torch.equal(again[name], setting.prepared[name]) for name in again)
+
+
+def test_the_original_is_never_touched(setting: Setting) -> None:
+    before = copy.deepcopy(setting.original.state_dict())
+    terms = setting.terms()
+    (terms.forget.sum() + terms.retain.sum()).backward()
+    assert all(torch.equal(value, setting.original.state_dict()[name]) for name, value in before.items())
+    assert all(weight.grad is None for weight in setting.original.parameters())
+
+
+def _listening(pair: Pair) -> tuple[Pair, list[torch.Tensor]]:
+    clean = pair.clean.clone().requires_grad_()
+    shown = pair.corrupted.images.clone().requires_grad_()
+    return Pair(clean, replace(pair.corrupted, images=shown), pair.rows), [clean, shown]
+
+
+def _loud(term: torch.Tensor, images: list[torch.Tensor]) -> bool:
+    if not term.requires_grad:
+        return False
+    gradients = torch.autograd.grad(term.sum(), images, retain_graph=True, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+def test_each_set_speaks_in_its_own_term_and_in_no_other(setting: Setting) -> None:
+    """The sign error that a copied loss makes: a term fed by the other set."""
+    forget, forget_images = _listening(setting.batch.forget)
+    retain, retain_images = _listening(setting.batch.retain)
+    terms = setting.terms(Batch(forget, retain))
+    assert not _loud(terms.retain, forget_images)
+    assert not _loud(terms.forget, retain_images)
+    assert _loud(terms.forget, forget_images) == setting.method.uses_forget
+    assert not len(terms.retain) or _loud(terms.retain, retain_images)
+
+
+def test_a_step_down_lowers_the_terms(setting: Setting) -> None:
+    """Terms are to be minimised, whatever the sign inside."""
+
+    def loss() -> torch.Tensor:
+        terms = setting.terms()
+        return torch.stack([term.mean() for term in (terms.forget, terms.retain) if len(term)]).sum()
+
+    before = loss()
+    before.backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for weight in setting.student.parameters():
+            if weight.grad is not None:
+                weight -= 1e-4 * weight.grad
+        assert loss() < before
+
+
+@pytest.mark.parametrize("kind", sorted(Method.kinds))
+def test_says_which_paper_it_comes_from(kind: str) -> None:
+    assert "et al." in Method.kinds[kind].paper()
+
+
+@pytest.mark.parametrize("kind", sorted(Method.kinds))
+def test_needs_a_kind_of_generator(kind: str) -> None:
+    assert issubclass(Method.kinds[kind].requires, torch.nn.Module)
+    assert issubclass(Generator, Method.kinds[kind].requires) or issubclass(Method.kinds[kind].requires, Generator)
