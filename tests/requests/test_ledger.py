@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,13 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path: Path) -> N
         with pytest.raises(StorageError, match=r"ledger\.sqlite"):
             use()
     assert path.read_bytes().startswith(b"not a database")
+
+
+def test_many_writers_take_a_request_in_once(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(lambda n: Ledger(ledger.path).add([filed(n % 3)])[0].receipt, range(24)))
+    assert len({receipt["received_at"] + receipt["request_id"] for receipt in receipts}) == 3
+    assert [len(ledger.events(entry)) for entry in ledger.entries()] == [2, 2, 2]
 
 
 def test_reading_creates_nothing(ledger: Ledger) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +59,8 @@ class TorchVision:
         choices: dict[Split, dict[str, Any]] = {"train": {"split": "train"}, "holdout": {"split": "test"}}
         if "train" in accepted:
             choices = {"train": {"train": True}, "holdout": {"train": False}}
-        self._folder = tempfile.TemporaryDirectory(prefix="unlearning-")  # kept until the second walk is done
+        self._folder = tempfile.mkdtemp(prefix="unlearning-")  # kept until the second walk is done
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._parts = {split: self._fetch(kind, choice) for split, choice in choices.items()}
 
     @property
@@ -84,7 +87,7 @@ class TorchVision:
 
     def _fetch(self, kind: Any, choice: dict[str, Any]) -> Any:
         try:
-            return kind(self._folder.name, download=True, **choice)
+            return kind(self._folder, download=True, **choice)
         except Exception as error:  # each data set of torchvision fails in its own way
             raise DataError(_unreachable(f"torchvision:{self._name}", error)) from None
 

@@ -143,17 +143,24 @@ class Ledger:
 
         Raises RequestError if nothing is pending and the batch was not sealed before.
         """
+        with self.sealing(batch, dataset) as entries:
+            return entries
+
+    @contextmanager
+    def sealing(self, batch: str, dataset: str | None = None) -> Iterator[list[Entry]]:
+        """`seal`, kept only if the block ends well: the block writes the sealed requests to a file."""
         with self._writing() as db:
             sealed = _entries(db, "WHERE batch = ?", (batch,))
             if sealed:
-                return sealed
+                yield sealed
+                return
             joining = _pending(db, dataset)
             if not joining:
                 raise RequestError(nothing_pending(batch, dataset))
             db.executemany("UPDATE requests SET batch = ? WHERE seq = ?", [(batch, entry.seq) for entry in joining])
             for entry in _entries(db, "WHERE batch = ?", (batch,)):
                 _move(db, entry, "resolving", "sealed")
-            return _entries(db, "WHERE batch = ?", (batch,))
+            yield _entries(db, "WHERE batch = ?", (batch,))
 
     def move(self, entry: Entry, new: str, reason: str) -> None:
         """Change the state of one request. Raises RequestError if that is not legal from the state it is in now."""

@@ -27,13 +27,11 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         raise RequestError(nothing_pending(batch.key, dataset) + others)
 
     def fill(folder: Path, key: str) -> dict[str, Any]:
-        # A crash between ledger and files is healed here: a batch that is sealed gives the same requests again.
-        entries = ledger.seal(batch.key, dataset)
-        files.write_bytes(folder / "requests.jsonl", b"".join(entry.body.encode() + b"\n" for entry in entries))
-        files.write_json(
-            folder / "batch.json",
-            {"schema": "batch/1", "batch": batch.key, "goal": entries[0].goal, "count": len(entries)},
-        )
+        # A crash between ledger and folder is healed here: a batch that is sealed gives the same requests again.
+        with ledger.sealing(batch.key, dataset) as entries:
+            said = {"schema": "batch/1", "batch": batch.key, "goal": entries[0].goal, "count": len(entries)}
+            files.write_bytes(folder / "requests.jsonl", b"".join(entry.body.encode() + b"\n" for entry in entries))
+            files.write_json(folder / "batch.json", said)
         return {"goal": entries[0].goal, "requests": len(entries)}
 
     return _asset.make("deletion_requests", params, batch, log, fill)
