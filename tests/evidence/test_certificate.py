@@ -20,7 +20,7 @@ from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.requests.ledger import Ledger
 from unlearning.stages import STAGES
-from unlearning.verbs import certify
+from unlearning.verbs import certify, retain
 from unlearning.workspace import BatchFolder
 
 
@@ -78,6 +78,17 @@ def test_certifying_again_reuses(issued: tuple[Params, BatchFolder]) -> None:
     before = snapshot(batch.path)
     certify.run(params, batch, silent)
     assert snapshot(batch.path) == before
+
+
+def test_an_asset_made_anew_to_the_same_bytes_gets_a_new_certificate(tmp_path: Path, repository: Path) -> None:
+    params, batch = certified(tmp_path, repository)
+    shutil.rmtree(batch.asset("retain_proxy_set"))
+    retain.run(params, batch, silent)
+    recorded = files.read_json(batch.lineage("retain_proxy_set"))
+    files.write_json(batch.lineage("retain_proxy_set"), {**recorded, "made_at": "2031-01-01T00:00:00+00:00"})
+    assert not verification.verify(batch.path).verified
+    certify.run(params, batch, silent)
+    assert verification.verify(batch.path).mismatches == ()
 
 
 def test_a_refusal_is_certified_too_and_verifies(tmp_path: Path, repository: Path) -> None:

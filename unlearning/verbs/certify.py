@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unlearning import files
-from unlearning.errors import EvidenceError, ManifestError
+from unlearning import digests, files
+from unlearning.errors import EvidenceError, ManifestError, StorageError
 from unlearning.evidence import certificate, lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
@@ -30,12 +30,24 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         files.write_json(folder / "certificate.json", said)
         return {"status": said["status"], "verdict": said["verdict"], "claim_level": said["claim_level"]}
 
+    _set_aside_outdated(batch)
     record = _asset.make("certificate", params, batch, log, fill)
     passed = record.facts["verdict"] == "passed"
     ledger = _ledger.of(batch.workspace)
     ledger.advance(batch.key, "ready" if passed else "failed", "gates_passed" if passed else "gates_refused")
     log(Progress("certificate", 0, 0, note=f"{record.facts['status']}, claim level {record.facts['claim_level']}"))
     return record
+
+
+def _set_aside_outdated(batch: BatchFolder) -> None:
+    """A certificate names its assets' records. One made anew, even to the same bytes, needs a new one."""
+    try:
+        named = {name: asset["lineage_sha256"] for name, asset in files.read_json(batch.certificate)["assets"].items()}
+        current = {name: digests.of_file(batch.lineage(name)) for name in certificate.ASSETS}
+    except (StorageError, OSError, AttributeError, KeyError, TypeError):
+        return  # there is none yet, or none that would be taken for current
+    if named != current:
+        batch.lineage("certificate").unlink(missing_ok=True)
 
 
 def _sound(name: str, tree: dict[str, Any], batch: BatchFolder) -> Record:
