@@ -22,7 +22,7 @@ from tests.toy_batch import (
 )
 from unlearning import files
 from unlearning.data import index, manifest
-from unlearning.errors import ManifestError, RequestError
+from unlearning.errors import EvidenceError, ManifestError, RequestError
 from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.requests.ledger import Ledger
@@ -140,9 +140,42 @@ def test_a_request_for_a_whole_data_set_is_refused_until_it_is_called_off(params
 def test_sealed_requests_that_were_edited_are_refused(params: Params, batch: BatchFolder) -> None:
     file_requests(batch.workspace, request_body())
     seal.run(params, batch, silent)
-    batch.requests.write_bytes(batch.requests.read_bytes().replace(b"star", b"cube"))
-    with pytest.raises(RequestError, match="not the 1 requests that the ledger sealed"):
+    agreed = batch.requests.read_bytes()
+    batch.requests.write_bytes(agreed.replace(b"star", b"cube"))
+    with pytest.raises(EvidenceError, match="run `unlearning seal --batch b1`"):
         resolve.run(params, batch, silent)
+    seal.run(params, batch, silent)
+    assert batch.requests.read_bytes() == agreed
+    batch.workspace.ledger.unlink()
+    with pytest.raises(RequestError, match="not the 0 requests that the ledger sealed"):
+        resolve.run(params, batch, silent)
+
+
+def test_a_forget_manifest_is_frozen(params: Params, batch: BatchFolder, repository: Path, tmp_path: Path) -> None:
+    """Another data set under the batch's parameters, or the same name with other images, is not what was agreed."""
+    file_requests(batch.workspace, request_body(dataset=None))
+    manifests(params, batch)
+    before = snapshot(batch.path)
+    ingest.run(str(picture_tree(tmp_path / "more", each=14)), "more", batch.workspace, silent)
+    with pytest.raises(ManifestError, match="is frozen with 10 images"):
+        resolve.run(toy_params(repository, **{"data.name": "more"}), batch, silent)
+    assert snapshot(batch.path) == before
+    resolve.run(toy_params(repository, **{"data.image_size": 16}), batch, silent)  # the same rows: made anew
+    assert batch.forget.read_bytes() == before["forget_manifest/forget.parquet"]
+
+
+def test_a_manifest_that_was_edited_is_refused_where_it_is_read_and_healed_where_it_is_made(
+    params: Params, batch: BatchFolder
+) -> None:
+    file_requests(batch.workspace, request_body())
+    manifests(params, batch)
+    agreed = batch.forget.read_bytes()
+    manifest.write(batch.forget, manifest.read(batch.forget)[1:])
+    batch.lineage("retain_proxy_set").unlink()
+    with pytest.raises(EvidenceError, match=r"forget_manifest: its files are not the ones .* run `unlearning resolve"):
+        retain.run(params, batch, silent)
+    resolve.run(params, batch, silent)
+    assert batch.forget.read_bytes() == agreed
 
 
 def test_stages_in_the_wrong_order_say_what_is_missing(params: Params, batch: BatchFolder) -> None:

@@ -91,6 +91,16 @@ def intact(record: Record, batch: BatchFolder) -> bool:
     return digests.of_folder(batch.asset(record.asset)) == record.outputs
 
 
+def require_sound_inputs(stage: Stage, batch: BatchFolder) -> None:
+    """Hash what is about to be read. Raises EvidenceError naming the first input that is not as recorded."""
+    for name in stage.inputs:
+        if name != "image_dataset" and not intact(read(batch, name), batch):
+            raise EvidenceError(
+                f"{batch.asset(name)}: its files are not the ones lineage/{name}.json records; "
+                f"run `unlearning {' '.join(STAGES[name].verb)} --batch {batch.key}` to make them again"
+            )
+
+
 def read(batch: BatchFolder, asset: str) -> Record:
     """The record of `asset`. Raises StorageError if there is none, EvidenceError if it is not a record."""
     tree = files.read_json(batch.lineage(asset))

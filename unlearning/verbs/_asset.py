@@ -21,7 +21,8 @@ def make(
     """Make the asset `name`, or reuse it. `fill(folder, key)` writes its files and returns the facts to record.
 
     `key` addresses resumable state by content. Run the same call again after a crash to resume. Raises what `fill`
-    raises, with the asset as it was, and StorageError when another process is making the same asset.
+    raises, with the asset as it was, EvidenceError when an input was changed since it was made, and StorageError when
+    another process is making the same asset.
     """
     stage = STAGES[name]
     with files.locked(batch.path / ".locks" / name, f"batch {batch.key}: {name}"):
@@ -30,6 +31,7 @@ def make(
             log(Progress(name, 0, 0, note=f"reused, nothing it depends on has changed ({record.sha256[:12]})"))
             return record
         key = lineage.key(stage, params, batch)
+        lineage.require_sound_inputs(stage, batch)
         with files.new_folder(batch.asset(name)) as folder:
             facts = fill(folder, key)
         return lineage.write(stage, params, batch, facts)

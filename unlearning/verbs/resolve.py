@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from unlearning import files
 from unlearning.data import index, manifest
-from unlearning.errors import RequestError
+from unlearning.errors import EvidenceError, ManifestError, RequestError, StorageError
+from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log
 from unlearning.params import Params
@@ -25,7 +26,8 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Write forget.parquet and resolution.json.
 
     A request that matches nothing becomes `not_found`; if none matches, RequestError: there is nothing to forget.
-    RequestError too where nothing would be left to retain, with ledger and files as before.
+    RequestError too where nothing would be left to retain, and ManifestError where the batch was resolved to other rows
+    before; ledger and files are then as before.
     """
     ledger = _ledger.of(batch.workspace)
 
@@ -41,6 +43,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
                 f"{params.data.name!r}{_why(entries, table)}; their state is not_found, and there is nothing to forget"
             )
         forget = resolution.forget_table([one for one in found if len(one.covered)], table)
+        _refuse_other_rows(forget, batch)
         manifest.write(folder / "forget.parquet", forget)
         files.write_json(folder / "resolution.json", _resolution(params, batch, table, forget, entries, found))
         return {
@@ -75,6 +78,22 @@ def _live(ledger: Ledger, batch: BatchFolder) -> list[Entry]:
         gone = ", ".join(sorted({entry.state for entry in entries}))
         raise RequestError(f"batch {batch.key}: every request in it has ended ({gone}); there is nothing to forget")
     return live
+
+
+def _refuse_other_rows(forget: pa.Table, batch: BatchFolder) -> None:
+    """A forget manifest is frozen: what was unlearned, or is being unlearned, was unlearned for these rows."""
+    try:
+        before = lineage.read(batch, "forget_manifest")
+    except (StorageError, EvidenceError):
+        return
+    if lineage.intact(before, batch):
+        columns, order = ["dataset", "key", "sha256"], [("dataset", "ascending"), ("key", "ascending")]
+        now, frozen = (table.select(columns).sort_by(order) for table in (forget, manifest.read(batch.forget)))
+        if not now.equals(frozen):
+            raise ManifestError(
+                f"batch {batch.key}: its forget manifest is frozen with {len(frozen)} images, and these parameters and "
+                f"data set give {len(now)} others; restore them, or file new requests and seal another batch"
+            )
 
 
 def _resolution(
