@@ -7,7 +7,9 @@ Exit codes: 0 done · 1 `verify` found a mismatch · 2 an input is wrong, one li
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,12 +34,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parser(Settings()).parse_args(argv)
         verb: Callable[[argparse.Namespace], int] = options.verb
-        return verb(options)
+        code = verb(options)
+        sys.stdout.flush()
+        return code
     except UnlearningError as error:
         return _failed(" ".join(str(error).split()), 2)
+    except BrokenPipeError:  # whoever reads us (`head`, say) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        where = Path(error.filename) if isinstance(error.filename, str) else Path("the output")
-        return _failed(str(files.refused(error, where)), 2)
+        where = error.filename if isinstance(error.filename, str) else "a file"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _failed(str(files.refused(error, Path(where))), 2)
+        return _failed(f"{where}: {error.strerror or error}; check that it exists and may be read and written", 2)
     except KeyboardInterrupt:
         return _failed("stopped; the same command again resumes", 130)
 

@@ -163,6 +163,7 @@ def test_a_whole_data_set_is_refused(
         (("--set", "data.name"), "KEY=VALUE is right"),
         (("--set", "data.name=[1"), "the value is not YAML"),
         (("--params", "nowhere.yaml"), "nowhere.yaml: there is no such file"),
+        (("--params", "."), "check that it exists and may be read"),
         (("--batch", "../b1"), "is not a plain name"),
     ],
 )
@@ -257,6 +258,15 @@ def test_kinds_are_listed_for_people_and_machines(capsys: pytest.CaptureFixture[
     assert main(["kinds"]) == 0
     text = capsys.readouterr().out
     assert all(f"{kind['family']} {kind['kind']}: " in text for kind in listing)
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    words = [sys.executable, "-m", "unlearning", "kinds"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        writer.stdout.close()
+        _, said = writer.communicate(timeout=120)
+    assert (writer.returncode, said) == (0, "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["verify", "--help"], ["request", "list"], ["verify", "nowhere"]])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -121,6 +123,28 @@ def test_many_writers_take_a_request_in_once(ledger: Ledger) -> None:
         receipts = list(pool.map(lambda n: Ledger(ledger.path).add([filed(n % 3)])[0].receipt, range(24)))
     assert len({receipt["received_at"] + receipt["request_id"] for receipt in receipts}) == 3
     assert [len(ledger.events(entry)) for entry in ledger.entries()] == [2, 2, 2]
+
+
+def test_a_killed_writer_leaves_whole_requests(tmp_path: Path, repository: Path) -> None:
+    """kill -9 while requests are taken in, one transaction each: every request is there with both events, or not."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from tests.requests.test_ledger import Ledger, filed\n"
+        "for number in range(10_000):\n"
+        "    Ledger(Path(sys.argv[1])).add([filed(number)]); print(number, flush=True)\n"
+    )
+    path = tmp_path / "ledger.sqlite"
+    words = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(words, cwd=repository, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline() for _ in range(20)]
+        writer.kill()
+    ledger = Ledger(path)
+    entries = ledger.entries()
+    assert len(entries) >= len(said) == 20
+    assert all(entry.state == "verified" and len(ledger.events(entry)) == 2 for entry in entries)
+    again = ledger.add([filed(number) for number in range(20)])
+    assert [entry.seq for entry in again] == [entry.seq for entry in entries[:20]]
 
 
 def test_reading_creates_nothing(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from unlearning import digests
-from unlearning.data.sources import Item, Split, as_png
+from unlearning.data.sources import Item, Split, as_png, plain
 from unlearning.errors import DataError
 
 
@@ -81,7 +81,7 @@ class TorchVision:
             names = getattr(part, "classes", None)
             for number in range(len(part)):
                 image, target = part[number]
-                label = str(names[target] if names else target)
+                label = plain(names[target] if names else int(target), "class", f"{self._name} {split} {number}")
                 subject = label if self._subject_from == "class" else ""
                 yield Item("", "png", as_png(image), label, subject, f"{self._name} {split} {number}", split)
 
@@ -143,7 +143,9 @@ class HuggingFace:
             raise DataError(f"hf:{origin}: the picture is not stored in the data set itself")
         if self._subject_from not in ("none", "class") and self._subject_from not in row:
             raise DataError(f"hf:{origin}: there is no column {self._subject_from!r}; columns: {', '.join(row)}")
-        subject = {"none": "", "class": label}.get(self._subject_from) or str(row.get(self._subject_from, ""))
+        subject = {"none": "", "class": label}.get(self._subject_from)
+        if subject is None:
+            subject = plain(row[self._subject_from], "subject", f"hf:{origin}")
         extension = _EXTENSIONS.get(content[:3], "png")
         return Item("", extension, content, label, subject, origin, split)
 

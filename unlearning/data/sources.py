@@ -24,6 +24,7 @@ Split: TypeAlias = Literal["train", "holdout"]
 
 HOLDOUT_NAMES = frozenset({"test", "val", "valid", "validation", "holdout", "dev", "eval"})
 TRAIN_NAMES = frozenset({"train", "training"})
+MAX_NAME = 128  # characters of a class or subject
 MAX_TEXT = 2**16  # bytes of a sample's .json or .cls
 
 
@@ -116,7 +117,8 @@ class ShardFolder:
         if len(images) != 1:
             raise DataError(f"{where} has {len(images)} pictures ({', '.join(images) or 'none'}); one is right")
         said = _json(sample, where)
-        label = str(said.get("class_name") or _text(sample, "cls", where) or _text(sample, "cls.txt", where))
+        named = said.get("class_name") or _text(sample, "cls", where) or _text(sample, "cls.txt", where)
+        label = plain(named, "class", where)
         subject = _subject(self._subject_from, label, said, where)
         content = sample.members[images[0]].content
         return Item(sample.key, images[0], content, label, subject, f"{shard}/{sample.key}", split)
@@ -166,9 +168,17 @@ class PictureFolder:
         if not content:
             raise DataError(f"{place}: empty, or larger than {shards.MAX_MEMBER} bytes")
         said = {"folder": parts[1]} if self._subject_from == "folder" else {}
-        subject = _subject(self._subject_from, parts[0], said, str(place))
-        extension = file.suffix[1:].lower()
-        return Item("", extension, content, parts[0], subject, place.as_posix(), split)
+        label = plain(parts[0], "class", str(place))
+        subject = _subject(self._subject_from, label, said, str(place))
+        return Item("", file.suffix[1:].lower(), content, label, subject, place.as_posix(), split)
+
+
+def plain(value: Any, what: str, where: str) -> str:
+    """A class or subject as a request can select it. Raises DataError for what is no short line of text or a number."""
+    text = str(value).strip() if isinstance(value, str | int) else "\n"
+    if len(text) > MAX_NAME or not text.isprintable():
+        raise DataError(f"{where}: its {what} is not a line of at most {MAX_NAME} characters or a whole number")
+    return text
 
 
 def as_png(image: Image.Image) -> bytes:
@@ -223,4 +233,4 @@ def _subject(subject_from: str, label: str, said: dict[str, Any], where: str) ->
             f"{where}: there is no field {subject_from!r} to take the subject from; fields that exist: {exists} "
             "(or --subject-from class, or none)"
         )
-    return str(said[subject_from])
+    return plain(said[subject_from], "subject", where)
