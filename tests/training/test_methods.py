@@ -30,7 +30,7 @@ def _linear() -> tuple[toys.ToyGenerator, toys.ToyGenerator]:
 
 
 def test_noise_target_is_the_formula_on_a_linear_encoder() -> None:
-    """E(x) = W T(x): terms |W T(x) - W0 T(target)|^2 / D; the gradient is 2 / (B D) sum (W T(x) - W0 T(target)) T(x)'."""
+    """E(x) = W T(x): terms |a|^2 / D with a = W T(x) - W0 T(target); gradient 2 / (B D) sum a T(x)'."""
     (student, original), batch, draws = _linear(), toys.batch(), Draws(0, 4, where=(7,))
     terms = NoiseTarget(noise="standard").terms(student, original, batch, draws, STANDARD)
     noise = draws.at("noise").normal(1, toys.SIDE, toys.SIDE)
