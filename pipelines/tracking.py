@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 Say = Callable[[str], None]
 
+_REJECTIONS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
 _silenced: dict[str, str] = {}  # tracking URI -> why this process no longer asks it
 
 
@@ -246,15 +247,17 @@ class Run:
 
 
 def _answered(error: Exception) -> bool:
-    """Whether a server said no, rather than nothing."""
+    """Whether it was this call that was wrong, rather than the server that said nothing."""
     try:
+        import requests
         from mlflow.exceptions import MlflowException, RestException
     except ImportError:
         return False
     if isinstance(error, RestException):
         return int(error.get_http_status_code()) < 500
-    rejections = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE"}
-    return isinstance(error, MlflowException) and error.error_code in rejections
+    if isinstance(error, MlflowException):
+        return error.error_code in _REJECTIONS
+    return not isinstance(error, requests.RequestException | ConnectionError | TimeoutError)
 
 
 @contextmanager

@@ -101,8 +101,9 @@ def _session(context: dg.AssetExecutionContext) -> Iterator[dg.PipesSession]:
     """A Pipes session over temporary files."""
     with ExitStack() as stack:
         with warnings.catch_warnings():
-            # Dagster's own reader uses a preview feature of Dagster: nothing a user could act on.
-            warnings.filterwarnings("ignore", message=".*expected_writer_count.*", category=dg.PreviewWarning)
+            # Dagster calls its own preview and deprecated functions here: nothing a user could act on.
+            for category in (dg.PreviewWarning, DeprecationWarning):
+                warnings.simplefilter("ignore", category)
             opened = dg.open_pipes_session(context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader())
             session = stack.enter_context(opened)
         yield session

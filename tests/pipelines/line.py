@@ -1,4 +1,4 @@
-"""The whole asset graph over toy batches: real verbs, real gates, and a compute launcher whose checkpoints are bytes."""
+"""The whole asset graph over toy batches: real verbs, real gates, and a launcher whose checkpoints are only bytes."""
 
 from __future__ import annotations
 
@@ -120,6 +120,13 @@ def materialized(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMateria
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
     """What its checks said, by name."""
     return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+
+def errors(result: dg.ExecuteInProcessResult) -> str:
+    """Everything that broke, as Dagster shows it."""
+    return "\n".join(
+        str(event.step_failure_data.error_display_string) for event in result.all_events if event.is_step_failure
+    )
 
 
 def failures(result: dg.ExecuteInProcessResult) -> dict[str, str]:
