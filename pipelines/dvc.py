@@ -56,13 +56,13 @@ class DvcProject:
 
     def commit(self, batch: str, stages: Sequence[str]) -> None:
         """Record what lies there as the result of these stages. Raises StorageError with DVC's own words."""
-        self._run("commit", "--force", "--quiet", *(f"{name}@{batch}" for name in stages))
+        self._run("commit", "--force", *(f"{name}@{batch}" for name in stages))
 
     def push(self, batch: str, stages: Sequence[str], remote: str | None = None) -> None:
         """Copy the bytes to the remote; `remote` is a URL that replaces the folder of .dvc/config."""
         if remote is not None:
-            self._run("remote", "add", "--local", "--force", "--default", "--quiet", "chosen", remote)
-        self._run("push", "--quiet", *(f"{name}@{batch}" for name in stages))
+            self._run("remote", "add", "--local", "--force", "--default", "chosen", remote)
+        self._run("push", *(f"{name}@{batch}" for name in stages))
 
     def md5(self, path: Path) -> str | None:
         """DVC's pointer to the bytes at `path`, from dvc.lock; None where it has none. Not evidence: that is sha256."""
@@ -78,7 +78,8 @@ class DvcProject:
         return None
 
     def _executable(self) -> str | None:
-        return shutil.which(str(self.folder / self.command)) or shutil.which(self.command)
+        found = shutil.which(str(self.folder / self.command)) or shutil.which(self.command)
+        return str(Path(found).absolute()) if found else None
 
     def _vars(self) -> dict[str, Any]:
         found: dict[str, Any] = yaml.safe_load((self.folder / VARS).read_text(encoding="utf-8"))

@@ -125,8 +125,12 @@ class _Making:
         launch = self.workbench.launch(self.batch.key)
         root, name = self.batch.workspace.root, self.stage.name
         source = launch.params if not launch.overrides else launch.params.with_name(f"{launch.params.name} + overrides")
-        kept = self.dvc.keep(root, source, self.batch.key, [name], push=name == "certificate")
-        md5 = self.dvc.open().md5(self.batch.asset(name))
+        known = self.dvc.open().md5(self.batch.asset(name))
+        if reused and known is not None:
+            kept = "kept before"  # committing again would hide from DVC that the code has changed since
+        else:
+            kept = self.dvc.keep(root, source, self.batch.key, [name], push=name == "certificate")
+        md5 = known if reused else self.dvc.open().md5(self.batch.asset(name))
         extra: dict[str, dg.MetadataValue[Any]] = {
             "reused": dg.MetadataValue.bool(reused),
             "dvc": dg.MetadataValue.text(f"{kept}{f' (md5 {md5})' if md5 else ''}"),
