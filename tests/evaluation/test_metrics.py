@@ -84,6 +84,11 @@ def test_frechet_of_gaussians_reaches_its_closed_form() -> None:
     assert Frechet()(Compared(nothing, nothing, nothing, first, first)).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_frechet_of_fewer_images_than_features_is_not_measured() -> None:
+    few = features(3, 0, 1, "few")
+    assert np.isnan(Frechet()(Compared(torch.empty(3, 0), few, few, few, few)).item())
+
+
 def test_kid_is_the_unbiased_estimate_by_hand() -> None:
     x, y = features(5, 0, 1, "x"), features(5, 1, 1, "y")
     k = lambda a, b: (float(a @ b) / 3 + 1) ** 3  # noqa: E731

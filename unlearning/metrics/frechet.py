@@ -17,8 +17,6 @@ from torch import Tensor
 
 from unlearning.contracts import Compared, Metric
 
-_RIDGE = 1e-6  # on both diagonals, so that a set with fewer images than features has a matrix square root
-
 
 class Frechet(Metric, kind="frechet"):
     """0 = the two feature clouds have equal mean and covariance."""
@@ -27,10 +25,11 @@ class Frechet(Metric, kind="frechet"):
     reads_features = True
 
     def __call__(self, compared: Compared) -> Tensor:
-        """[] float64; NaN where there are no features or fewer than two images."""
-        if compared.truth_features is None or compared.generated_features is None or len(compared.truth) < 2:
+        """[] float64; NaN where there are no features, or no more images than features: a covariance is singular."""
+        truth, generated = compared.truth_features, compared.generated_features
+        if truth is None or generated is None or len(truth) <= truth.shape[1]:
             return torch.tensor(float("nan"), dtype=torch.float64)
-        first, second = (_moments(f) for f in (compared.truth_features, compared.generated_features))
+        first, second = _moments(truth), _moments(generated)
         with warnings.catch_warnings():
             # pytorch-fid passes an argument that SciPy is about to drop; the lock holds SciPy below that release.
             warnings.filterwarnings("ignore", message="The `disp` argument", category=DeprecationWarning)
@@ -39,4 +38,4 @@ class Frechet(Metric, kind="frechet"):
 
 def _moments(features: Tensor) -> tuple[np.ndarray, np.ndarray]:
     table = features.double().cpu().numpy()
-    return table.mean(axis=0), np.cov(table, rowvar=False) + _RIDGE * np.eye(table.shape[1])
+    return table.mean(axis=0), np.cov(table, rowvar=False)

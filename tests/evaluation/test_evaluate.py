@@ -1,0 +1,122 @@
+"""The verb `evaluate` on a batch that was really trained, briefly: digits, a tiny generator, a few seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from unlearning import files, gates
+from unlearning.evidence import lineage
+from unlearning.log import silent
+from unlearning.params import Params
+from unlearning.verbs import evaluate, ingest, request, resolve, retain, seal, train, unlearn
+from unlearning.workspace import BatchFolder, Workspace
+
+BUDGET = {"steps": 400, "batch_size": 64, "learning_rate": 6e-3, "warmup_steps": 20, "save_every": 400}
+OVERRIDES = {
+    "corruption.ratio": 0.25,  # an easy hole: a short run must do better than the mean picture
+    "generator.width": 48,
+    "generator.depth": 1,
+    "generator.decoder_width": 32,
+    "original": BUDGET,
+    "unlearn.budget": {**BUDGET, "steps": 80, "learning_rate": 3e-3},
+    "unlearn.merge.forget_weight": 1.0,
+    "evaluate.max_images": 120,
+    "evaluate.bootstrap": 200,
+    "report.show_forget_images": False,
+    "report.pictures": 4,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    params: Params
+    batch: BatchFolder
+
+
+@pytest.fixture(scope="module")
+def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.set_num_threads(1)
+    workspace = Workspace(tmp_path_factory.mktemp("root"))
+    params = Params.read(repository / "params.yaml", OVERRIDES)
+    batch = workspace.batch("b1")
+    ingest.run("digits", "digits", workspace, silent)
+    request.add(repository / "infra" / "requests" / "forget-digits-3-and-8.jsonl", workspace)
+    for verb in (seal, resolve, retain):
+        verb.run(params, batch, silent)
+    train.run(params, batch, silent, "original")
+    train.run(params, batch, silent, "reference")
+    unlearn.run(params, batch, silent)
+    evaluate.run(params, batch, silent)
+    return Trained(params, batch)
+
+
+def test_every_score_has_a_value_an_interval_and_its_set(trained: Trained) -> None:
+    scores = files.read_json(trained.batch.report)["scores"]
+    assert scores["forgetting"]["set"] == "forget_holdout"
+    assert scores["retention"]["set"] == "holdout"
+    for name, score in scores.items():
+        assert score["low"] <= score["value"] <= score["high"], name
+        assert score["images"] > 20, name
+    assert scores["forgetting_trained"]["value"] > 0.05  # it moved; how far a long run goes is the demo's business
+
+
+def test_the_report_is_the_mean_of_what_is_kept_per_image(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    rows = pq.read_table(trained.batch.report.with_name("per_image.parquet"))
+    for name, found in report["sets"].items():
+        for role, metrics in found["metrics"].items():
+            mine = rows.filter((pc.field("set") == name) & (pc.field("model") == role))
+            assert mine.num_rows == found["images"] * len(report["seeds"])
+            assert mine["mse"].to_numpy().mean() == pytest.approx(metrics["mse"])
+
+
+def test_scores_are_the_published_ratio_of_the_sets_means(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    mse = {role: metrics["mse"] for role, metrics in report["sets"]["forget"]["metrics"].items()}
+    ratio = (mse["unlearned"] - mse["original"]) / (mse["mean_picture"] - mse["original"])
+    assert report["scores"]["forgetting_trained"]["value"] == pytest.approx(ratio)
+
+
+def test_the_verdict_is_what_the_gates_say_of_the_files(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    checkpoints = {role: lineage.read(trained.batch, f"{role}_checkpoint").sha256 for role in evaluate.ROLES}
+    verdict = gates.evaluate(report, trained.params.gates, checkpoints)
+    assert report["verdict"] == verdict.word
+    assert report["criteria"] == files.parse_json(files.canonical(verdict.as_rows()), "")
+
+
+def test_a_model_that_was_not_unlearned_is_refused(trained: Trained) -> None:
+    """The no-op: same weights, same pictures."""
+    report = files.read_json(trained.batch.report)
+    report["weights"]["unlearned"] = report["weights"]["original"]
+    assert not gates.evaluate(report, trained.params.gates, report["checkpoints"]).passed
+
+
+def test_the_extractor_is_named_with_its_weights(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    assert len(report["extractor"]["weights_sha256"]) == 64
+    assert {"frechet", "kid"} <= report["sets"]["holdout"]["metrics"]["original"].keys()
+
+
+def test_forget_pictures_stay_out_unless_allowed(trained: Trained) -> None:
+    html = trained.batch.report.with_name("report.html").read_text()
+    assert "Not shown: forget (trained on), forget (held out)" in html
+    assert html.count("<img") == 2 * 5
+
+
+def test_evaluating_again_reuses_and_evaluating_afresh_agrees(trained: Trained) -> None:
+    before = lineage.read(trained.batch, "evaluation_report")
+    notes: list[str] = []
+    again = evaluate.run(trained.params, trained.batch, lambda line: notes.append(line.note))
+    assert again == before
+    assert any("reused" in note for note in notes)
+    report = trained.batch.report.read_bytes()
+    trained.batch.lineage("evaluation_report").unlink()
+    evaluate.run(trained.params, trained.batch, silent)
+    assert trained.batch.report.read_bytes() == report

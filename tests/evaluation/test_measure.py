@@ -1,0 +1,144 @@
+"""Measuring, with generators whose errors are known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unlearning.contracts import Generator
+from unlearning.corruptions.center_hole import CenterHole
+from unlearning.log import silent
+from unlearning.metrics._extractors import Extractor, in_domain
+from unlearning.metrics.kid import Kid
+from unlearning.metrics.mse import Mse
+from unlearning.randomness import Draws, generator
+from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
+from unlearning.verbs._measure import MEAN_PICTURE, Measured, Subjects, measure
+
+N, SIZE = 10, 8
+
+
+class Off(Generator):
+    """Fills every hole with one value, so that its error on a picture of zeros is the value's square."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def draw_view(self, corrupted: Corrupted, draws: Draws) -> View:
+        raise NotImplementedError
+
+    def encode(self, pair: Pair, view: View) -> Latents:
+        raise NotImplementedError
+
+    def loss(self, pair: Pair, view: View) -> PerImage:
+        raise NotImplementedError
+
+    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
+        return corrupted.images.masked_fill(corrupted.missing, self.value)
+
+    def encoder_parameters(self) -> dict[str, nn.Parameter]:
+        return {}
+
+
+class Zeros:
+    """N pictures of zeros."""
+
+    def __len__(self) -> int:
+        return N
+
+    def __call__(self, rows: Tensor) -> Images:
+        return torch.zeros(len(rows), 1, SIZE, SIZE)
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    return pa.table({"key": [f"k{i}" for i in range(N)], "class": ["a", "b"] * (N // 2)})
+
+
+def measured(table: pa.Table, models: dict[str, Generator], extractor: Extractor | None = None) -> Measured:
+    subjects = Subjects(
+        models, torch.full((1, 1, SIZE, SIZE), 0.5), CenterHole(), [Mse(), Kid()], extractor, torch.device("cpu")
+    )
+    return measure("forget", table, Zeros(), subjects, seeds=(0, 1), batch_size=4, pictures=6, log=silent)
+
+
+def test_each_model_and_the_mean_picture_get_their_own_error(table: pa.Table) -> None:
+    found = measured(table, {"original": Off(0.1), "unlearned": Off(-0.4)})
+    errors = {role: metrics["mse"] for role, metrics in found.per_image.items()}
+    assert {role: values.shape for role, values in errors.items()} == dict.fromkeys(errors, (N, 2))
+    assert np.allclose(errors["original"], 0.01)
+    assert np.allclose(errors["unlearned"], 0.16)
+    assert np.allclose(errors[MEAN_PICTURE], 0.25)
+    assert found.finite
+
+
+def test_a_picture_that_is_not_finite_is_noticed(table: pa.Table) -> None:
+    assert not measured(table, {"original": Off(float("nan"))}).finite
+
+
+def test_pictures_are_the_first_ones_in_identical_framing(table: pa.Table) -> None:
+    found = measured(table, {"original": Off(0.1)})
+    assert set(found.pictures) == {"what it sees", "original", MEAN_PICTURE, "truth"}
+    assert {rows.shape for rows in found.pictures.values()} == {(6, 1, SIZE, SIZE)}
+
+
+def test_without_an_extractor_set_metrics_are_absent_not_zero(table: pa.Table) -> None:
+    assert measured(table, {"original": Off(0.1)}).per_set == {"original": {}, MEAN_PICTURE: {}}
+
+
+def test_features_see_missing_pixels_only(table: pa.Table) -> None:
+    """A perfect generator has KID 0 here, one that is off does not; the extractor sees no visible pixel."""
+    seen: list[Tensor] = []
+
+    class Means(nn.Module):
+        def forward(self, images: Images) -> Tensor:
+            seen.append(images)
+            return images.flatten(1)[:, ::7]
+
+    found = measured(
+        table, {"original": Off(0.0), "unlearned": Off(0.9)}, Extractor("", "", Means(), torch.device("cpu"))
+    )
+    assert np.mean(found.per_set["original"]["kid"]) == pytest.approx(0, abs=1e-9)
+    assert np.mean(found.per_set["unlearned"]["kid"]) > 0.01
+    assert all(not images[..., 0].any() for images in seen)  # the first column is visible under a centre hole
+
+
+@pytest.fixture
+def striped() -> tuple[list[str], type]:
+    """Two classes: stripes down, stripes across."""
+    labels = ["down", "across"] * 32
+
+    class Striped:
+        def __len__(self) -> int:
+            return len(labels)
+
+        def __call__(self, rows: Tensor) -> Images:
+            noise = torch.randn(64, 1, SIZE, SIZE, generator=generator(0, "stripes")) * 0.2
+            down = (torch.arange(SIZE) % 2 * 2 - 1.0).expand(SIZE, SIZE)
+            return torch.stack([down if row % 2 == 0 else down.T for row in rows])[:, None] + noise[rows]
+
+    return labels, Striped
+
+
+def test_the_extractor_trained_in_domain_separates_its_classes_and_is_cached(
+    striped: tuple[list[str], type], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    labels, source = striped
+    cache = tmp_path_factory.mktemp("cache") / "extractor.safetensors"
+    made = in_domain(source(), labels, CenterHole(), cache, torch.device("cpu"))
+    assert made is not None
+    features = made(source()(torch.arange(64)))
+    assert features.dtype == torch.float64
+    between = (features[::2].mean(0) - features[1::2].mean(0)).norm()
+    within = features[::2].std(0).norm() + features[1::2].std(0).norm()
+    assert between > within
+    written = cache.stat().st_mtime_ns
+    again = in_domain(source(), labels, CenterHole(), cache, torch.device("cpu"))
+    assert again is not None
+    assert cache.stat().st_mtime_ns == written
+    assert torch.equal(again(source()(torch.arange(4))), made(source()(torch.arange(4))))
+    assert in_domain(source(), ["one"] * 64, CenterHole(), cache, torch.device("cpu")) is None
