@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,43 +9,18 @@ import torch
 from safetensors.torch import load_file
 
 from tests import toys
-from tests.training import worker
+from tests.training import processes, worker
 from unlearning.log import silent
 from unlearning.training.loop import train
 
-RANKS = 2
 KILLED_AT = ("1", "4", "9", "9", "17", "30", "31", "44", "58", "60")
-
-
-def _environment(**more: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
-
-
-def _worker(repository: Path, environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.training.worker", *words]
-    return subprocess.Popen(
-        command, cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def _ended(process: subprocess.Popen[str]) -> None:
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
 
 
 @pytest.fixture(scope="module")
 def together(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two gloo processes, as torchrun starts them, leave behind."""
+    """What two gloo processes leave behind."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    group = {"WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(RANKS)]
-    started = [_worker(repository, _environment(**group, **place), "ranks", str(folder)) for place in places]
-    for process in started:
-        _ended(process)
+    processes.group(repository, "ranks", str(folder))
     return folder
 
 
@@ -58,7 +29,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(name: str, together: Pat
     alone = worker.RUNS[name](toys.ALONE)
     begun = {key: value.clone() for key, value in alone.student.state_dict().items()}
     train(alone, toys.ALONE, tmp_path, silent)
-    first, second = (load_file(together / f"{name}-{rank}") for rank in range(RANKS))
+    first, second = (load_file(together / f"{name}-{rank}") for rank in range(processes.RANKS))
     for key, value in alone.student.state_dict().items():
         assert torch.equal(first[key], second[key])
         torch.testing.assert_close(_settled(key, first[key]), _settled(key, value), rtol=1e-3, atol=2e-4)
@@ -85,7 +56,7 @@ def test_killed_at_any_moment_and_started_again_it_ends_bit_identical(repository
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _ended(_worker(repository, _environment(), "killed", str(tmp_path / "killed"), *KILLED_AT))
+        processes.alone(repository, "killed", str(tmp_path / "killed"), *KILLED_AT)
         last, whole = worker.long_run(), worker.long_run()
         trained = train(last, toys.ALONE, tmp_path / "killed", silent)
         train(whole, toys.ALONE, tmp_path / "whole", silent)

@@ -1,4 +1,4 @@
-"""Processes for the tests beside it: `python -m tests.training.worker ranks|killed FOLDER …`."""
+"""Processes for the tests beside it: `python -m tests.training.worker ranks|killed|verb FOLDER …`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from tests import toys
 from unlearning.log import Progress, silent
 from unlearning.merges.clipped_forget import ClippedForget
 from unlearning.methods.naive_deletion import NaiveDeletion
+from unlearning.params import Params
 from unlearning.scopes.all import All
 from unlearning.training import checkpoint, parallel
 from unlearning.training.loop import train
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
+from unlearning.verbs import train as train_verb
+from unlearning.workspace import Workspace
 
 RUNS: dict[str, Callable[[World], Run]] = {
     "joint": lambda world: toys.run(world),
@@ -66,10 +69,19 @@ def _say(pipe: int, line: Progress) -> None:
         os.write(pipe, bytes([line.step]))
 
 
+def verb(root: Path, params: str) -> None:
+    """`train original` in the process group of the environment; each rank leaves the sha256 it got beside the root."""
+    torch.set_num_threads(1)
+    chosen = Params.model_validate_json(Path(params).read_bytes())
+    record = train_verb.run(chosen, Workspace(root).batch("b1"), silent, "original")
+    said = root.parent / f"rank-{os.environ['RANK']}"
+    said.write_text(record.sha256)
+
+
 def long_run() -> Run:
     """The run that is killed: a line a step, a state every second."""
     return toys.run(steps=60, budget={"log_every": 1, "save_every": 2})
 
 
 if __name__ == "__main__":
-    {"ranks": ranks, "killed": killed}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    {"ranks": ranks, "killed": killed, "verb": verb}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from unlearning.contracts import Generator, GeneratorRecipe
 from unlearning.errors import ParamsError
-from unlearning.generators._vit import MaskedAutoencoder
 
 Size = Literal["tiny", "small", "base", "large", "huge"]
 
@@ -65,6 +64,8 @@ class MaeRecipe(GeneratorRecipe, kind="mae"):
                 f"generator 'mae': patch {self.patch} does not cut an image of {image_size} x {image_size} pixels into "
                 f"equal patches; one of {', '.join(map(str, fitting))} does"
             )
+        from unlearning.generators._vit import MaskedAutoencoder  # timm takes seconds to import: only who builds waits
+
         return MaskedAutoencoder(
             grid=image_size // self.patch,
             patch=self.patch,

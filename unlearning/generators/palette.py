@@ -15,7 +15,6 @@ from pydantic import Field, model_validator
 
 from unlearning.contracts import Generator, GeneratorRecipe
 from unlearning.errors import ParamsError
-from unlearning.generators._unet import ConditionalDiffusion
 
 
 class PaletteRecipe(GeneratorRecipe, kind="palette"):
@@ -50,6 +49,8 @@ class PaletteRecipe(GeneratorRecipe, kind="palette"):
                 f"generator 'palette': {len(self.widths)} levels need an image size that {shrunk} divides; "
                 f"{image_size} is none"
             )
+        from unlearning.generators._unet import ConditionalDiffusion  # diffusers takes seconds to import
+
         return ConditionalDiffusion(
             image_size=image_size,
             channels=channels,

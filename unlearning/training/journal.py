@@ -17,12 +17,15 @@ class Journal:
 
     def cut(self, step: int) -> None:
         """Forget lines beyond `step`, and a last line that a kill left half written."""
+        if not self._path.exists():
+            return
         kept = [line for line in self._lines() if line["step"] <= step]
         files.write_bytes(self._path, b"".join(files.canonical(line) + b"\n" for line in kept))
 
     def append(self, step: int, numbers: Mapping[str, float]) -> None:
         """One line. Raises StorageError for a full disk."""
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:
                 file.write(files.canonical({"step": step, **numbers}) + b"\n")
         except OSError as error:
