@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -59,8 +60,7 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
     student = copy.deepcopy(original)
     original.to(world.device).requires_grad_(False)
 
-    forget_table, retain_table = _tables(batch)
-    forget, retain = (ImageSet(table, batch.workspace, params.data) for table in (forget_table, retain_table))
+    forget, retain = (ImageSet(table, batch.workspace, params.data) for table in _tables(batch))
     place = Place.of(world, budget.seed, budget.batch_size)
     draws = Draws(budget.seed, budget.batch_size, where=("prepare",), device=world.device)
     given = Preparation(original, forget, retain, corruption, draws, world.device)
@@ -88,10 +88,21 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
         prepared_scope=_once(prepared / "scope", key, world, lambda: scope.prepare(given)),
     )
     trained = train(task, world, batch.workspace.work(key), log)
-    chosen = {"method": method.model_dump(), "merge": merge.model_dump(), "scope": scope.model_dump()}
-    images = {"forget_images": len(forget_table), "retain_images": len(retain_table)}
-    facts = {"role": "unlearned", **images, **chosen, "batch_size": budget.batch_size, "seed": budget.seed}
-    return Fitted(student, recipe, trained, facts)
+    return Fitted(student, recipe, trained, _facts(task, len(forget), len(retain)))
+
+
+def _facts(task: Run, forget: int, retain: int) -> dict[str, Any]:
+    """What was learnt, from how many images."""
+    return {
+        "role": "unlearned",
+        "forget_images": forget,
+        "retain_images": retain,
+        "method": task.method.model_dump(),
+        "merge": task.merge.model_dump(),
+        "scope": task.scope.model_dump(),
+        "batch_size": task.budget.batch_size,
+        "seed": task.budget.seed,
+    }
 
 
 def _chosen(params: Params) -> tuple[Method, Merge, Scope]:
