@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from unlearning.errors import CheckpointError
 from unlearning.randomness import Draws
 from unlearning.recipe import Recipe
 from unlearning.types import Batch, Corrupted, Images, Latents, Missing, Pair, PerImage, Terms, View
@@ -54,12 +56,32 @@ class Generator(nn.Module, ABC):
         """The weights of E alone, by their names in the state dict."""
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A generator read from a published file. What never trains (positions, a tokenizer) stands in its buffers."""
+
+    generator: Generator
+    layout: str  # whose names the file has
+    sha256: str  # of the file, or of a folder's listing
+    whole: bool = True  # False: only the buffers are published, the weights are random and want training
+
+
 class GeneratorRecipe(Recipe):
     """How to build one generator family for images [B, channels, size, size]. Weights are loaded by the caller."""
 
     def build(self, image_size: int, channels: int) -> Generator:
         """Random weights from torch's global seed. Raises ParamsError if the sizes do not fit."""
         raise NotImplementedError
+
+    def build_from(self, path: Path, image_size: int, channels: int) -> Published:
+        """The generator in a published weights file or folder, converted. torch's global stream is as before.
+
+        Raises CheckpointError if this family reads none, or the file is damaged, of another layout or of other sizes;
+        ParamsError if the recipe leaves open what the file cannot say.
+        """
+        raise CheckpointError(
+            f"{path.name}: generator {self.kind!r} reads no published checkpoint; leave model.weights out to train one"
+        )
 
 
 class Corruption(Recipe):

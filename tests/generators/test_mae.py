@@ -12,7 +12,8 @@ from unlearning.corruptions.border import Border
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.errors import ParamsError
-from unlearning.generators._vit import MaskedAutoencoder, sincos_positions
+from unlearning.generators._tokens import sincos_positions
+from unlearning.generators._vit import MaskedAutoencoder
 from unlearning.generators.mae import MaeRecipe
 from unlearning.randomness import Draws
 from unlearning.recipe import Choice

@@ -7,7 +7,6 @@ place but the finished pixels.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -17,13 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unlearning.contracts import Generator
-from unlearning.errors import ParamsError
+from unlearning.generators._pixels import PixelScale, Scale
+from unlearning.generators._tokens import hidden_tokens, refuse_other_size, rows_of, sincos_positions, visible_count
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Missing, Pair, PerImage, View
 
 
 class MaskedAutoencoder(Generator):
     """D(E(T(x))) with E blind to every patch that has a missing pixel."""
+
+    pos_embed: Tensor  # [1, 1 + L, D]
+    decoder_pos_embed: Tensor  # [1, 1 + L, d]
 
     def __init__(
         self,
@@ -33,21 +36,23 @@ class MaskedAutoencoder(Generator):
         encoder: tuple[int, int, int],
         decoder: tuple[int, int, int],
         normalise_pixels: bool,
+        pixels: Scale = "signed",
     ) -> None:
         super().__init__()
         self.patch, self.normalise_pixels = patch, normalise_pixels
+        self.pixels = PixelScale(pixels, channels)
         width, depth, heads = encoder
         self.patch_embed = PatchEmbed(grid * patch, patch, channels, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("pos_embed", sincos_positions(grid, width))
-        self.blocks = nn.ModuleList(_block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
         width_in, (width, depth, heads) = width, decoder
         self.decoder_embed = nn.Linear(width_in, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("decoder_pos_embed", sincos_positions(grid, width))
-        self.decoder_blocks = nn.ModuleList(_block(width, heads) for _ in range(depth))
+        self.decoder_blocks = nn.ModuleList(block(width, heads) for _ in range(depth))
         self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_pred = nn.Linear(width, patch * patch * channels)
         self._initialise()
@@ -68,7 +73,7 @@ class MaskedAutoencoder(Generator):
         Raises ParamsError if images differ in how many patches are visible, or if none is.
         """
         hidden = self._hidden(corrupted.missing)
-        self._visible(hidden)
+        visible_count(hidden, "mae", self.patch)
         return (hidden.to(torch.uint8).argsort(dim=1, stable=True),)
 
     def encode(self, pair: Pair, view: View) -> Latents:
@@ -77,8 +82,8 @@ class MaskedAutoencoder(Generator):
 
     def _encode(self, corrupted: Corrupted, view: View) -> Latents:
         (order,) = view
-        shown = order[:, : self._visible(self._hidden(corrupted.missing))]  # [B, V]
-        patches = _rows(self._patches(corrupted.images), shown)  # [B, V, p p C]
+        shown = order[:, : visible_count(self._hidden(corrupted.missing), "mae", self.patch)]  # [B, V]
+        patches = rows_of(self._patches(self.pixels(corrupted.images)), shown)  # [B, V, p p C]
         weight = self.patch_embed.proj.weight.permute(0, 2, 3, 1).flatten(1)  # [D, C, p, p] -> [D, p p C]
         tokens = functional.linear(patches, weight, self.patch_embed.proj.bias) + self.pos_embed[0, 1:][shown]
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
@@ -97,17 +102,18 @@ class MaskedAutoencoder(Generator):
         tokens = torch.cat([tokens, invented], dim=1) + places  # [B, 1 + L, d]
         for block in self.decoder_blocks:
             tokens = block(tokens)
-        return self.decoder_pred(self.decoder_norm(tokens[:, -invented.shape[1] :]))
+        drawn: Tensor = self.decoder_pred(self.decoder_norm(tokens[:, -invented.shape[1] :]))
+        return drawn
 
     def loss(self, pair: Pair, view: View) -> PerImage:
-        """Mean squared error over an image's missing pixels, all channels alike: [B]."""
+        """Mean squared error over an image's missing pixels, all channels alike, in the network's pixel scale: [B]."""
         predicted = self.decode(self.encode(pair, view), view).float()
         hidden = view[0][:, -predicted.shape[1] :]
-        truth = _rows(self._patches(pair.clean), hidden)
+        truth = rows_of(self._patches(self.pixels(pair.clean)), hidden)
         if self.normalise_pixels:
             truth = (truth - truth.mean(-1, keepdim=True)) / (truth.var(-1, keepdim=True) + 1e-6).sqrt()
         missing = pair.corrupted.missing.expand_as(pair.clean)
-        counted = _rows(self._patches(missing.to(truth.dtype)), hidden)  # a patch may be missing in part
+        counted = rows_of(self._patches(missing.to(truth.dtype)), hidden)  # a patch may be missing in part
         return ((predicted - truth).square() * counted).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
 
     def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
@@ -118,11 +124,12 @@ class MaskedAutoencoder(Generator):
         view = self.draw_view(corrupted, draws)
         invented = self.decode(self._encode(corrupted, view), view).float()
         if self.normalise_pixels:
-            mean, deviation = _visible_statistics(corrupted)
+            mean, deviation = _visible_statistics(self.pixels(corrupted.images), corrupted.missing)
             invented = invented * deviation + mean
         order = view[0][:, -invented.shape[1] :, None].expand_as(invented)
-        patches = self._patches(corrupted.images).scatter(1, order, invented.to(corrupted.images.dtype))
-        return torch.where(corrupted.missing, self._images(patches, corrupted.images).clamp(-1, 1), corrupted.images)
+        patches = self._patches(self.pixels(corrupted.images))
+        drawn = self._images(patches.scatter(1, order, invented.to(patches.dtype)), corrupted.images)
+        return torch.where(corrupted.missing, self.pixels.back(drawn).clamp(-1, 1), corrupted.images)
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         """cls_token, patch_embed, blocks and norm; positions are fixed."""
@@ -130,34 +137,15 @@ class MaskedAutoencoder(Generator):
         return {name: weight for name, weight in self.named_parameters() if name.startswith(mine)}
 
     def _hidden(self, missing: Missing) -> Tensor:
-        """[B, L] bool: patches with a missing pixel, even one."""
-        return self._patches(missing).any(dim=-1)
-
-    def _visible(self, hidden: Tensor) -> int:
-        """V, the same for every image of the batch."""
-        if not len(hidden):
-            return hidden.shape[1]
-        counts = hidden.shape[1] - hidden.sum(dim=1)
-        fewest, most = (int(count) for count in counts.aminmax())
-        if fewest != most:
-            raise ParamsError(
-                f"generator 'mae': images of one batch show {fewest} to {most} whole patches of "
-                f"{self.patch} x {self.patch} pixels; a corruption on that grid hides the same number on each"
-            )
-        if most == 0:
-            raise ParamsError(
-                f"generator 'mae': the hole touches every patch of {self.patch} x {self.patch} pixels, so the encoder "
-                f"would see nothing; a smaller patch or a corruption on that grid leaves some whole"
-            )
-        return most
+        """[B, L] bool: patches with a missing pixel, even one. Raises ParamsError for images of another size."""
+        refuse_other_size(missing, self.pos_embed.shape[1] - 1, self.patch, "mae")
+        return hidden_tokens(missing, self.patch)
 
     def _patches(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, L, p p C], pixels of a patch row by row, channels innermost (as published)."""
+        refuse_other_size(images, self.pos_embed.shape[1] - 1, self.patch, "mae")
         b, c, h, w = images.shape
         p = self.patch
-        if h % p or w % p or (h // p) * (w // p) + 1 != self.pos_embed.shape[1]:
-            side = math.isqrt(self.pos_embed.shape[1] - 1) * p
-            raise ParamsError(f"generator 'mae': built for images of {side} x {side} pixels, given {h} x {w}")
         return (
             images.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, (h // p) * (w // p), p * p * c)
         )
@@ -169,29 +157,16 @@ class MaskedAutoencoder(Generator):
         return patches.view(b, h // p, w // p, p, p, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
 
 
-def sincos_positions(grid: int, width: int) -> Tensor:
-    """[1, 1 + grid^2, width]: the published table; the column fills the first half, zero for the class token."""
-    rates = 1.0 / 10_000 ** (torch.arange(width // 4, dtype=torch.float64) / (width / 4))
-    angles = torch.arange(grid, dtype=torch.float64)[:, None] * rates  # [grid, width / 4]
-    line = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, width / 2]
-    columns, rows = line.repeat(grid, 1), line.repeat_interleave(grid, dim=0)
-    return torch.cat([torch.zeros(1, width), torch.cat([columns, rows], dim=1)]).float()[None]
+def block(width: int, heads: int) -> nn.Module:
+    """One transformer block, LayerNorm before each half, as in every network of this family."""
+    made: nn.Module = Block(width, heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
+    return made
 
 
-def _block(width: int, heads: int) -> nn.Module:
-    block: nn.Module = Block(width, heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6))
-    return block
-
-
-def _rows(patches: Tensor, order: Tensor) -> Tensor:
-    """Patches of each image by its own order: [B, L, P], [B, K] -> [B, K, P]."""
-    return patches.gather(1, order[..., None].expand(-1, -1, patches.shape[-1]))
-
-
-def _visible_statistics(corrupted: Corrupted) -> tuple[Tensor, Tensor]:
+def _visible_statistics(images: Images, missing: Missing) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each image's visible pixels, [B, 1, 1] each."""
-    seen = (~corrupted.missing).expand_as(corrupted.images).flatten(1).float()
-    pixels, count = corrupted.images.float().flatten(1), seen.sum(dim=1, keepdim=True)
+    seen = (~missing).expand_as(images).flatten(1).float()
+    pixels, count = images.float().flatten(1), seen.sum(dim=1, keepdim=True)
     mean = (pixels * seen).sum(dim=1, keepdim=True) / count
     variance = ((pixels - mean).square() * seen).sum(dim=1, keepdim=True) / count
     return mean[..., None], (variance + 1e-6).sqrt()[..., None]

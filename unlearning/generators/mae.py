@@ -6,12 +6,15 @@ view is the order of the tokens, visible ones first, a pure function of the hole
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Generator, GeneratorRecipe
+from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
+from unlearning.generators import _mae_layouts, _weights
 
 Size = Literal["tiny", "small", "base", "large", "huge"]
 
@@ -37,6 +40,9 @@ class MaeRecipe(GeneratorRecipe, kind="mae"):
     decoder_depth: int = Field(1, ge=0, description="decoder blocks")
     decoder_heads: int = Field(2, gt=0, description="attention heads of the decoder")
     normalise_pixels: bool = Field(False, description="predict pixels normalised per patch (the paper's best features)")
+    pixels: Literal["signed", "imagenet"] = Field(
+        "signed", description="scale inside the network: [-1, 1], or ImageNet's mean and deviation as published"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -73,4 +79,40 @@ class MaeRecipe(GeneratorRecipe, kind="mae"):
             encoder=(self.width, self.depth, self.heads),
             decoder=(self.decoder_width, self.decoder_depth, self.decoder_heads),
             normalise_pixels=self.normalise_pixels,
+            pixels=self.pixels,
         )
+
+    def build_from(self, path: Path, image_size: int, channels: int) -> Published:
+        """A facebookresearch/mae file, or a Hugging Face ViTMAE folder.
+
+        No file says what its pixels were, so the recipe must: `pixels: imagenet` for all that were published;
+        `normalise_pixels: true` for mae_pretrain_*_full.pth, false for mae_visualize_*.pth and facebook/vit-mae-*
+        (whose config.json claims otherwise). Images of another size than 224 pixels get positions of their own grid.
+        Raises CheckpointError for an encoder-only file, another layout or other sizes; ParamsError for an unsaid scale.
+        """
+        unsaid = sorted({"pixels", "normalise_pixels"} - self.model_fields_set)
+        if unsaid:
+            raise ParamsError(
+                f"generator 'mae': a weights file does not say its {' and '.join(unsaid)}, so params.yaml must; the "
+                f"published ones have pixels: imagenet, and normalise_pixels: true if named _full, else false"
+            )
+        source = _weights.read(path)
+        layout, tensors = _mae_layouts.mapped(source, self._sizes(image_size, channels))
+        with torch.random.fork_rng(devices=[]):
+            generator = self.build(image_size, channels)
+        _weights.put(generator, tensors, source.name)
+        return Published(generator.eval(), layout, source.sha256)
+
+    def _sizes(self, image_size: int, channels: int) -> dict[str, int]:
+        """As a Hugging Face config.json names them."""
+        return {
+            "image_size": image_size,
+            "num_channels": channels,
+            "patch_size": self.patch,
+            "hidden_size": self.width,
+            "num_hidden_layers": self.depth,
+            "num_attention_heads": self.heads,
+            "decoder_hidden_size": self.decoder_width,
+            "decoder_num_hidden_layers": self.decoder_depth,
+            "decoder_num_attention_heads": self.decoder_heads,
+        }
