@@ -68,17 +68,17 @@ def _code(record: Record) -> str:
 def _inputs(record: Record, upstream: Mapping[str, Materialized]) -> dg.TableMetadataValue:
     """One row an input: the hash that was read, and the event of the same batch that made these bytes."""
     rows = [
-        dg.TableRecord({"input": name, "sha256": sha256, "made_by": _made_by(upstream.get(name), sha256)})
+        dg.TableRecord({"input": name, "made_by": _made_by(upstream.get(name), sha256), "sha256": sha256})
         for name, sha256 in sorted(record.inputs.items())
     ]
-    columns = [dg.TableColumn(name, "string") for name in ("input", "sha256", "made_by")]
+    columns = [dg.TableColumn(name, "string") for name in ("input", "made_by", "sha256")]
     return dg.MetadataValue.table(rows, dg.TableSchema(columns))
 
 
 def _made_by(event: Materialized | None, sha256: str) -> str:
     if event is None or event.data_version != f"sha256:{sha256}":
         return "outside Dagster"
-    return f"event {event.storage_id} of run {event.run_id}"
+    return f"run {event.run_id[:8]}, event {event.storage_id}"
 
 
 def _counts(record: Record) -> Metadata:

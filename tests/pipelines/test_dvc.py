@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,8 +17,10 @@ from pipelines.resources.dvc import Dvc
 from tests.toy_batch import certified, fake_training, file_requests, manifests, request_body, request_id
 from unlearning.errors import StorageError
 from unlearning.log import silent
+from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.verbs import certify
+from unlearning.workspace import Workspace
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -99,7 +100,7 @@ def test_a_changed_parameter_is_seen(dvc: Command, project: Path) -> None:
 
 
 def test_a_new_batch_joins_the_list_once_and_the_comments_stay(project: Path, dvc: Command) -> None:
-    params, batch = _second(project)
+    batch = _second(project)
     said = Dvc(project=str(project)).keep(project / "var", project / "params.yaml", batch, list(STAGES))
     text = (project / VARS).read_text()
     assert said == "committed"
@@ -109,10 +110,7 @@ def test_a_new_batch_joins_the_list_once_and_the_comments_stay(project: Path, dv
     assert "b2" not in dvc("status").stdout
 
 
-def _second(project: Path) -> tuple[Any, str]:
-    from unlearning.params import Params
-    from unlearning.workspace import Workspace
-
+def _second(project: Path) -> str:
     params, workspace = Params.read(project / "params.yaml"), Workspace(project / "var")
     other = [{"class": "circle", "approved_by": "privacy-officer"}]
     file_requests(workspace, request_body(request_id=request_id(2), selectors=other))
@@ -120,7 +118,7 @@ def _second(project: Path) -> tuple[Any, str]:
     manifests(params, batch)
     fake_training(params, batch)
     certify.run(params, batch, silent)
-    return params, batch.key
+    return batch.key
 
 
 def test_what_dvc_does_not_keep_is_said_in_a_sentence(project: Path, tmp_path: Path) -> None:
@@ -140,5 +138,5 @@ def test_a_held_lock_is_waited_for_and_then_named(project: Path) -> None:
         fcntl.lockf(first, fcntl.LOCK_EX)
         fcntl.lockf(second, fcntl.LOCK_EX)
         fcntl.flock(first, fcntl.LOCK_EX)
-        with pytest.raises(StorageError, match="(?i)lock"):
+        with pytest.raises(StorageError, match=r"(?i)lock"):
             impatient.commit("b1", ["certificate"])
