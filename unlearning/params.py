@@ -21,9 +21,15 @@ class _Section(BaseModel):
 
 
 class Model(_Section):
-    """Under which name the generator is registered and served."""
+    """Under which name the generator is registered and served, and where it comes from if it is not trained here."""
 
     name: str = Field("digits-mae", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    weights: Path | None = Field(
+        None, description="a published checkpoint, file or folder; the original is converted from it, not trained here"
+    )
+    weights_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="the one file that will do, as original_checkpoint's facts name it"
+    )
 
 
 class Data(_Section):

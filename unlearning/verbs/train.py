@@ -1,6 +1,7 @@
 """Train from random weights: the original on every training image, the reference without the images to forget.
 
-Both are naive deletion with nothing, or the forget set, deleted: same generator, same budget, same seed.
+Both are naive deletion with nothing, or the forget set, deleted: same generator, same budget, same seed. An original
+that was published is converted instead; its reference is trained here, with the published parts that never train.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from unlearning.training.loop import train
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.task import Place
+from unlearning.verbs import _published
 from unlearning.verbs._kinds import register
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
@@ -59,6 +61,9 @@ def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, 
     with torch.random.fork_rng():
         torch.manual_seed(budget.seed)
         student = recipe.build(params.data.image_size, params.data.channels)
+    published = _published.read(params, recipe)
+    if published is not None:
+        _published.take_over(student, published)
     place = Place.of(world, budget.seed, budget.batch_size)
     images = ImageSet(table, batch.workspace, params.data)
     method, merge, scope = NaiveDeletion(), WeightedSum(), All()
@@ -76,6 +81,7 @@ def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, 
     )
     trained = train(task, world, batch.workspace.work(key), log)
     facts = {"role": role, "images": len(table), "left_out": left_out, "seed": budget.seed}
+    facts |= {} if published is None else {"fixed_parts": _published.facts(params, published)}
     chosen = {"method": method.model_dump(), "merge": merge.model_dump(), "scope": scope.model_dump()}
     return Fitted(student, recipe, trained, {**facts, **chosen, "batch_size": budget.batch_size})
 
@@ -93,7 +99,7 @@ def _images(params: Params, batch: BatchFolder, role: str) -> tuple[pa.Table, in
 
 
 def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: str, train: Train) -> dict[str, Any]:
-    """The model that is served now; where none is, one trained here on every image, and kept for later batches.
+    """The model that is served now; where none is, the published one, or one trained here, kept for later batches.
 
     A batch that has an original keeps to where it came from: once its own result is served, that is not its original.
     """
@@ -104,9 +110,15 @@ def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: s
         return pinned.facts
     if pinned is None and (home / "champion.json").exists():
         return _champion(params, batch, log, folder, home)
+    recipe = GeneratorRecipe.chosen(params.generator, "generator")
+    published = _published.read(params, recipe)
+    if published is not None and published.whole:
+        base = _published.converted(params, recipe, published, home, log)
+        _link(params, base, folder)
+        return dict(checkpoint.describe(base)["facts"])
     base = home / "base" / key
     try:
-        checkpoint.load(base, expected=GeneratorRecipe.chosen(params.generator, "generator"))
+        checkpoint.load(base, expected=recipe)
         log(Progress("original_checkpoint", 0, 0, note=f"the base trained before is reused ({key[:12]})"))
         facts = {**checkpoint.describe(base)["facts"], "reused": True}
     except CheckpointError:
