@@ -27,6 +27,14 @@ SMALL_MAE: dict[str, Any] = {"width": 16, "heads": 2, "depth": 2, "decoder_width
 # The smallest member of a family whose default is too large for a test; others are tested as they come.
 SMALLEST: dict[str, dict[str, Any]] = {
     "mae": SMALL_MAE,
+    "mage": {
+        "tokenizer_width": 8,
+        "codes": 32,
+        "code_width": 8,
+        **SMALL_MAE,
+        "decoder_depth": 1,
+        "iterations": 4,
+    },
     "palette": {"widths": (8, 16), "layers": 1, "train_steps": 10, "sample_steps": 2},
 }
 
