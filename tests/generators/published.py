@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from unlearning.generators._tokens import sincos_positions
 
@@ -54,6 +55,21 @@ def block(numbers: Numbers, home: str, width: int) -> dict[str, Tensor]:
         "mlp.fc2.bias": (width,),
     }
     return {f"{home}.{name}": numbers(*shape) for name, shape in shapes.items()}
+
+
+def attend(x: Tensor, weights: dict[str, Tensor], home: str, heads: int) -> Tensor:
+    """One published block, restated plainly: pre-norm attention, pre-norm GELU network."""
+    w = {name.removeprefix(f"{home}."): value for name, value in weights.items() if name.startswith(f"{home}.")}
+    b, length, width = x.shape
+    h = functional.layer_norm(x, (width,), w["norm1.weight"], w["norm1.bias"], 1e-6)
+    q, k, v = (h @ w["attn.qkv.weight"].T + w["attn.qkv.bias"]).chunk(3, dim=-1)
+    q, k, v = (part.view(b, length, heads, -1).transpose(1, 2) for part in (q, k, v))
+    scores = (q @ k.transpose(-1, -2) / (width // heads) ** 0.5).softmax(-1)
+    h = (scores @ v).transpose(1, 2).reshape(b, length, width)
+    x = x + h @ w["attn.proj.weight"].T + w["attn.proj.bias"]
+    h = functional.layer_norm(x, (width,), w["norm2.weight"], w["norm2.bias"], 1e-6)
+    h = functional.gelu(h @ w["mlp.fc1.weight"].T + w["mlp.fc1.bias"])
+    return x + h @ w["mlp.fc2.weight"].T + w["mlp.fc2.bias"]
 
 
 def mae(grid: int = 4, width: int = 16, depth: int = 2, decoder: int = 8, decoder_depth: int = 1) -> dict[str, Tensor]:
@@ -155,3 +171,101 @@ def _as_transformers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             renamed[f"{layer}.{inside[part]}.{kind}"] = value
     return renamed
+
+
+# One tiny MAGE for 8 x 8 RGB pictures, as recipe fields: 3 levels, so patches of 4 pixels and 4 codes a picture.
+TINY_MAGE: dict[str, Any] = {
+    "tokenizer_width": 8,
+    "tokenizer_multiples": (1, 1, 2),
+    "tokenizer_blocks": 2,
+    "codes": 32,
+    "code_width": 8,
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "decoder_width": 12,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+    "iterations": 5,
+}
+
+
+def vqgan(multiples: tuple[int, ...] = (1, 1, 2), ch: int = 8, codes: int = 32, z: int = 8) -> dict[str, Tensor]:
+    """What vqgan_jax_strongaug.ckpt holds: convolutions without bias, no attention, no quant_conv."""
+    numbers, widths = Numbers(1), [ch * multiple for multiple in multiples]
+    tensors = {"quantize.embedding.weight": numbers(codes, z)}
+
+    def norm(home: str, width: int) -> None:
+        tensors[f"{home}.weight"], tensors[f"{home}.bias"] = 1 + numbers(width), numbers(width)
+
+    def residual(home: str, incoming: int, width: int) -> None:
+        norm(f"{home}.norm1", incoming)
+        tensors[f"{home}.conv1.weight"] = numbers(width, incoming, 3, 3)
+        norm(f"{home}.norm2", width)
+        tensors[f"{home}.conv2.weight"] = numbers(width, width, 3, 3)
+        if incoming != width:
+            tensors[f"{home}.nin_shortcut.weight"] = numbers(width, width, 1, 1)
+
+    def ends(half: str, widest: int, last: int, out: int, kernel: int) -> None:
+        residual(f"{half}.mid.block_1", widest, widest)
+        residual(f"{half}.mid.block_2", widest, widest)
+        norm(f"{half}.norm_out", last)
+        tensors[f"{half}.conv_out.weight"] = numbers(out, last, kernel, kernel)
+        tensors[f"{half}.conv_out.bias"] = numbers(out)
+
+    tensors["encoder.conv_in.weight"] = numbers(ch, 3, 3, 3)
+    incoming = ch
+    for level, width in enumerate(widths):
+        for number in range(2):
+            residual(f"encoder.down.{level}.block.{number}", incoming, width)
+            incoming = width
+    ends("encoder", widths[-1], widths[-1], z, 1)
+    tensors["decoder.conv_in.weight"], tensors["decoder.conv_in.bias"] = (
+        numbers(widths[-1], z, 3, 3),
+        numbers(widths[-1]),
+    )
+    for level in reversed(range(len(widths))):
+        for number in range(2):
+            residual(f"decoder.up.{level}.block.{number}", incoming, widths[level])
+            incoming = widths[level]
+        if level:
+            home = f"decoder.up.{level}.upsample.conv"
+            tensors[f"{home}.weight"], tensors[f"{home}.bias"] = numbers(incoming, incoming, 3, 3), numbers(incoming)
+    ends("decoder", widths[-1], widths[0], 3, 3)
+    return tensors
+
+
+def mage(width: int = 16, inner: int = 12, places: int = 5, codes: int = 32) -> dict[str, Tensor]:
+    """What mage-vitb-1600.pth holds under 'model': its VQ-GAN, and leftovers of MAE that no forward pass reads."""
+    numbers, words = Numbers(2), codes + 1001
+    tensors = {f"vqgan.{name}": value for name, value in vqgan(codes=codes).items()}
+    tensors |= {
+        "cls_token": numbers(1, 1, width),
+        "pos_embed": numbers(1, places, width),
+        "mask_token": numbers(1, 1, inner),
+        "decoder_pos_embed": numbers(1, places, inner),
+        "decoder_pos_embed_learned": numbers(1, places, inner),
+        "token_emb.position_ids": torch.arange(places)[None],
+        "token_emb.word_embeddings.weight": numbers(words, width),
+        "token_emb.position_embeddings.weight": numbers(places, width),
+        "token_emb.LayerNorm.weight": numbers(width),
+        "token_emb.LayerNorm.bias": numbers(width),
+        "patch_embed.proj.weight": numbers(width, 3, 16, 16),
+        "patch_embed.proj.bias": numbers(width),
+        "norm.weight": numbers(width),
+        "norm.bias": numbers(width),
+        "decoder_embed.weight": numbers(inner, width),
+        "decoder_embed.bias": numbers(inner),
+        "decoder_norm.weight": numbers(inner),
+        "decoder_norm.bias": numbers(inner),
+        "decoder_pred.weight": numbers(768, inner),
+        "decoder_pred.bias": numbers(768),
+        "mlm_layer.fc.weight": numbers(width, inner),
+        "mlm_layer.fc.bias": numbers(width),
+        "mlm_layer.ln.weight": numbers(width),
+        "mlm_layer.ln.bias": numbers(width),
+        "mlm_layer.bias": numbers(1, 1, words),
+    }
+    for number in range(2):
+        tensors |= block(numbers, f"blocks.{number}", width)
+    return {**tensors, **block(numbers, "decoder_blocks.0", inner)}

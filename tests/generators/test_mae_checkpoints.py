@@ -35,21 +35,6 @@ def pair() -> Pair:
     return toys.pair("retain", channels=3)
 
 
-def _attend(x: Tensor, weights: dict[str, Tensor], home: str, heads: int) -> Tensor:
-    """One published block, restated plainly: pre-norm attention, pre-norm GELU network."""
-    w = {name.removeprefix(f"{home}."): value for name, value in weights.items() if name.startswith(f"{home}.")}
-    b, length, width = x.shape
-    h = functional.layer_norm(x, (width,), w["norm1.weight"], w["norm1.bias"], 1e-6)
-    q, k, v = (h @ w["attn.qkv.weight"].T + w["attn.qkv.bias"]).chunk(3, dim=-1)
-    q, k, v = (part.view(b, length, heads, -1).transpose(1, 2) for part in (q, k, v))
-    scores = (q @ k.transpose(-1, -2) / (width // heads) ** 0.5).softmax(-1)
-    h = (scores @ v).transpose(1, 2).reshape(b, length, width)
-    x = x + h @ w["attn.proj.weight"].T + w["attn.proj.bias"]
-    h = functional.layer_norm(x, (width,), w["norm2.weight"], w["norm2.bias"], 1e-6)
-    h = functional.gelu(h @ w["mlp.fc1.weight"].T + w["mlp.fc1.bias"])
-    return x + h @ w["mlp.fc2.weight"].T + w["mlp.fc2.bias"]
-
-
 def _as_published(weights: dict[str, Tensor], pair: Pair) -> tuple[Tensor, Tensor]:
     """Latents [B, 1 + V, 16] and all patches [B, 16, 12], as models_mae.py computes them: everything stays in place."""
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -60,13 +45,13 @@ def _as_published(weights: dict[str, Tensor], pair: Pair) -> tuple[Tensor, Tenso
     first = (weights["cls_token"] + weights["pos_embed"][:, :1]).expand(4, -1, -1)
     x = torch.cat([first, tokens[~hidden].view(4, -1, 16)], dim=1)
     for number in range(2):
-        x = _attend(x, weights, f"blocks.{number}", 2)
+        x = published.attend(x, weights, f"blocks.{number}", 2)
     latents = functional.layer_norm(x, (16,), weights["norm.weight"], weights["norm.bias"], 1e-6)
     x = latents @ weights["decoder_embed.weight"].T + weights["decoder_embed.bias"]
     placed = weights["mask_token"].expand(4, 16, 8).clone()
     placed[~hidden] = x[:, 1:].reshape(-1, 8)
     x = torch.cat([x[:, :1], placed], dim=1) + weights["decoder_pos_embed"]
-    x = _attend(x, weights, "decoder_blocks.0", 2)
+    x = published.attend(x, weights, "decoder_blocks.0", 2)
     x = functional.layer_norm(x, (8,), weights["decoder_norm.weight"], weights["decoder_norm.bias"], 1e-6)
     return latents, (x @ weights["decoder_pred.weight"].T + weights["decoder_pred.bias"])[:, 1:]
 

@@ -106,3 +106,27 @@ def test_a_family_without_published_checkpoints_says_so(repository: Path, batch:
 
     with pytest.raises(CheckpointError, match="'unpublished' reads no published checkpoint"):
         Unpublished().build_from(weights, 8, 3)
+
+
+def test_a_published_tokenizer_serves_the_original_and_the_reference(
+    repository: Path, batch: BatchFolder, tmp_path: Path
+) -> None:
+    """The transformer is trained here, twice; the codes mean the same in both, and unlearning never moves them."""
+    weights = published.saved(tmp_path / "vqgan_jax_strongaug.ckpt", published.vqgan(), None)
+    chosen = {
+        "generator": {"kind": "mage", **published.TINY_MAGE},
+        "corruption": {"kind": "random_patches", "patch": 4, "ratio": 0.5},
+        "unlearn.scope": {"kind": "all"},
+    }
+    params = _params(repository, weights, **chosen)
+    original = train.run(params, batch, silent, "original")
+    assert original.facts["fixed_parts"]["file"] == "vqgan_jax_strongaug.ckpt"
+    assert original.facts["steps"] == 2
+    train.run(params, batch, silent, "reference")
+    unlearn.run(params, batch, silent)
+    models = [checkpoint.load(folder).state_dict() for folder in (batch.original, batch.reference, batch.unlearned)]
+    for name, value in published.vqgan().items():
+        assert all(torch.equal(model[f"vqgan.{name}"], value) for model in models)
+    tables = [model["token_emb.word_embeddings.weight"] for model in models]
+    assert not torch.equal(tables[0], tables[1])
+    assert not torch.equal(tables[0], tables[2])
