@@ -82,8 +82,8 @@ def _unlearn(options: argparse.Namespace, params: Params, batch: BatchFolder) ->
                 raise_on_error=False,
             )
         )
-    _say(_work_done(result))
     broken = _broken(result)
+    _say(_work_done(result))
     if not batch.report.is_file():
         raise UnlearningError(broken or "no report was made; `make dev` shows why")
     verdict = promotion.judge(params, batch)
@@ -122,10 +122,16 @@ def _broken(result: dg.ExecuteInProcessResult) -> str | None:
     """The sentence of the first asset that failed; a refused check is a verdict, not a failure."""
     for event in result.all_events:
         data: Any = event.step_failure_data if event.is_step_failure else None
-        if data is not None and data.error.cls_name != "DagsterAssetCheckFailedError":
-            if data.user_failure_data is not None:
-                return str(data.user_failure_data.description)
-            return " ".join(str(data.error_display_string).split())[:400]
+        if data is None or data.error.cls_name == "DagsterAssetCheckFailedError":
+            continue
+        if data.user_failure_data is not None:
+            return str(data.user_failure_data.description)
+        error = data.error
+        while error.cause is not None:
+            error = error.cause
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            raise KeyboardInterrupt
+        return f"{event.step_key} broke: {' '.join(error.message.split())[:400]}"
     return None
 
 

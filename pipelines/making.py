@@ -102,9 +102,12 @@ class _Making:
             return verbs.run(self.stage.name, self.params, self.batch, self._log())
         launch = self.workbench.launch(self.batch.key)
         env = {}
-        if run.id is not None and self.tracking.answers:
+        if run.id is not None and self.tracking.answers and not self.tracking.place.local:
             env = {"MLFLOW_RUN_ID": run.id, "MLFLOW_TRACKING_URI": self.tracking.place.uri}
-        job = Job(self.stage.name, self.batch.key, self.batch.workspace.root, launch.params, launch.overrides, env)
+        # A server takes the child's numbers from the child. SQLite has one writer, this process, which has MLflow
+        # imported already: the child leaves its numbers in the outbox, and they are delivered while it runs.
+        root = self.batch.workspace.root
+        job = Job(self.stage.name, self.batch.key, root, launch.params, launch.overrides, env, run.deliver)
         self.compute.launch(self.context, job)
         return lineage.read(self.batch, self.stage.name)
 

@@ -6,6 +6,7 @@ No Dagster here, and no MLflow until a run is opened: the compute process import
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import math
@@ -118,7 +119,7 @@ class Tracking:
         return run
 
     def resume(self, run_id: str, outbox: str) -> Run:
-        """The run another process opened."""
+        """The run another process opened; without an id its numbers wait in the outbox, for that process to deliver."""
         return Run(self, outbox, run_id or None)
 
     def _experiment(self, client: Any, name: str) -> str:
@@ -144,6 +145,7 @@ class Tracking:
         path.parent.mkdir(parents=True, exist_ok=True)
         line = {"at": time.time(), "call": what, "arguments": arguments, "reason": reason}
         with path.open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # whoever delivers empties the file under the same lock
             file.write(json.dumps(line, default=str) + "\n")
 
     def outbox(self, name: str) -> Path:
@@ -223,20 +225,24 @@ class Run:
     def close(self, status: str) -> None:
         """FINISHED, FAILED or KILLED."""
         self.flush()
+        self.deliver()
         self._ask("close", {"status": status}, lambda client, run: client.set_terminated(run, status))
 
     def deliver(self) -> None:
-        """Send the numbers that an earlier attempt could not; everything else is said anew from the files."""
+        """Send the numbers that wait: the compute process's, or those of an attempt without MLflow.
+
+        Everything else that waits is said anew, from the files.
+        """
         path = self.tracking.outbox(self.outbox)
-        if self.id is None or not path.is_file():
+        if self.id is None or not self.tracking.answers or not path.is_file():
             return
-        waiting = path.with_suffix(".delivering")
-        path.replace(waiting)
-        for line in waiting.read_text(encoding="utf-8").splitlines():
-            call = json.loads(line)
+        with path.open("r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            calls = [json.loads(line) for line in file]
+            file.truncate(0)
+        for call in calls:
             if call["call"] == "metrics":
                 self._send([(name, value, at, step) for name, value, at, step in call["arguments"]["numbers"]])
-        waiting.unlink()
 
     def _ask(self, what: str, arguments: Mapping[str, Any], action: Callable[[Any, str], None]) -> None:
         run_id = self.id

@@ -101,7 +101,7 @@ def _make(words: argparse.Namespace, pipes: Any) -> None:
         stage.run(words.stage, params, batch, log)
     finally:
         run.flush()
-        if tracking.skipped:
+        if tracking.skipped and run.id is not None:
             say(f"{tracking.skipped} MLflow calls wait in {tracking.outbox(run.outbox)}")
 
 

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ from pydantic import Field
 import pipelines
 from unlearning.errors import UnlearningError
 from unlearning.settings import Settings
+
+_BEAT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Job:
     params: Path
     overrides: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    beat: Callable[[], None] = lambda: None  # called now and then while the job runs
 
     @property
     def words(self) -> list[str]:
@@ -63,7 +66,7 @@ class LocalProcesses:
     def __call__(self, context: dg.AssetExecutionContext, job: Job) -> None:
         """See Launcher."""
         with _session(context) as session:
-            code = self._run(self._command(job), {**job.env, **session.get_bootstrap_env_vars()})
+            code = self._run(self._command(job), {**job.env, **session.get_bootstrap_env_vars()}, job.beat)
         refused = [m["refused"] for m in session.get_custom_messages() if isinstance(m, dict) and "refused" in m]
         if refused:
             raise UnlearningError(str(refused[0]))
@@ -76,13 +79,16 @@ class LocalProcesses:
         many = ["--processes", str(self.processes)] if self.processes > 1 else []
         return [sys.executable, "-m", "pipelines.trainer", *job.words, *many]
 
-    def _run(self, command: Sequence[str], env: Mapping[str, str]) -> int:
+    def _run(self, command: Sequence[str], env: Mapping[str, str], beat: Callable[[], None]) -> int:
         home = str(Path(pipelines.__file__).parents[1])  # the child may start in a folder that does not know us
         path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
         inherited = {**os.environ, "PYTHONPATH": path, "UNLEARNING_PARENT": str(os.getpid()), **env}
         process = subprocess.Popen(command, env=inherited, start_new_session=True)
         try:
-            return process.wait()
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return process.wait(_BEAT_S)
+                beat()
         finally:
             if process.poll() is None:  # Dagster was asked to stop
                 self._end(process)

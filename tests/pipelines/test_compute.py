@@ -115,7 +115,9 @@ def test_the_child_dies_with_its_parent_and_leaves_no_second_writer(line: Line, 
     wish("wait")
     os.mkfifo(tmp_path / "told")
     job = Job("original_checkpoint", "b1", line.workspace.root, line.params, {"data.name": "toys", "data.channels": 3})
-    launch = f"from pipelines.resources.compute import LocalProcesses as L; L()._run({_command(job)!r}, {{}})"
+    launch = (
+        f"from pipelines.resources.compute import LocalProcesses as L; L()._run({_command(job)!r}, {{}}, lambda: None)"
+    )
     paths = os.pathsep.join([str(Path(trainer.__file__).parents[1]), os.environ["PYTHONPATH"]])
     parent = subprocess.Popen([sys.executable, "-c", launch], env={**os.environ, "PYTHONPATH": paths})
     with (tmp_path / "told").open() as told:

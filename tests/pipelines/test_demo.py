@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import dagster as dg
 import pytest
 
 from pipelines import summary
-from tests.pipelines.tiny import demo, tiny_params
+from tests.pipelines.tiny import COMMAND, demo, env, tiny_params
 from unlearning import files, gates
 from unlearning.evidence import verification
 from unlearning.params import Params
@@ -83,6 +84,31 @@ def test_a_stricter_gate_refuses_with_3(ran_demo: Demo, repository: Path) -> Non
     assert done.stdout.splitlines()[-1].startswith("report: ")
     certificate = files.read_json(ran_demo.home / "var" / "batches" / "demo" / "certificate" / "certificate.json")
     assert certificate["status"] == "refused"
+
+
+def test_stopped_it_says_how_to_go_on_and_leaves_nobody_behind(repository: Path, tmp_path: Path) -> None:
+    tiny_params(repository, tmp_path / "params.yaml")
+    with subprocess.Popen(
+        COMMAND,
+        cwd=tmp_path,
+        env=env(repository, tmp_path),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        seen = ""
+        while "original_checkpoint:" not in seen:
+            seen += running.stderr.read(1)
+            assert running.poll() is None, seen
+        running.send_signal(signal.SIGINT)
+        rest = running.stderr.read()
+    assert running.returncode == 130, seen + rest
+    assert rest.endswith("unlearning: stopped; the same command again resumes\n")
+    assert "Traceback" not in rest
+    batch = tmp_path / "var" / "batches" / "demo"
+    with files.locked(batch / ".locks" / "original_checkpoint", "original_checkpoint"):
+        assert not (batch / "original_checkpoint").exists()
 
 
 @pytest.mark.parametrize(

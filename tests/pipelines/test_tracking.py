@@ -109,7 +109,7 @@ def test_what_waits_is_delivered_when_the_server_is_back(local: Place) -> None:
     history = door.ask("b1", "look", {}, lambda client: client.get_metric_history(run.id, "loss"))
     assert history is not None
     assert [(point.step, point.value) for point in history] == [(step, 1.0 / (step + 1)) for step in range(5)]
-    assert list((local.home / "outbox").iterdir()) == []
+    assert _outbox(local) == []
 
 
 def test_a_run_that_failed_is_resumed_and_a_finished_one_is_found(local: Place) -> None:

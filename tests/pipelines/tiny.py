@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+COMMAND = (sys.executable, "-m", "pipelines.demo")
+
 
 def tiny_params(repository: Path, path: Path, **gates: float) -> Path:
     """params.yaml of the demo with a budget of seconds, and other thresholds where a test wants them."""
@@ -28,6 +30,10 @@ def tiny_params(repository: Path, path: Path, **gates: float) -> Path:
 
 def demo(repository: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`python -m pipelines.demo`, in a folder of its own."""
-    env = {**os.environ, "PYTHONPATH": str(repository), "UNLEARNING_ROOT": str(home / "var"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pipelines.demo", *words]
-    return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)
+    return subprocess.run([*COMMAND, *words], cwd=home, env=env(repository, home), capture_output=True, text=True)
+
+
+def env(repository: Path, home: Path) -> dict[str, str]:
+    """Everything below `home`, and one thread: a test is one of many things a machine does."""
+    ours = {"PYTHONPATH": str(repository), "UNLEARNING_ROOT": str(home / "var"), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **ours}
