@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pytorch_fid.inception import InceptionV3
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -56,6 +55,8 @@ def inception(device: torch.device) -> Extractor | None:
 
 class _Inception(nn.Module):
     def __init__(self) -> None:
+        from pytorch_fid.inception import InceptionV3  # loads torchvision: only where its weights are
+
         super().__init__()
         self.network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]], normalize_input=True)
 

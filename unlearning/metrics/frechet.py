@@ -12,7 +12,6 @@ import warnings
 
 import numpy as np
 import torch
-from pytorch_fid.fid_score import calculate_frechet_distance
 from torch import Tensor
 
 from unlearning.contracts import Compared, Metric
@@ -29,6 +28,9 @@ class Frechet(Metric, kind="frechet"):
         truth, generated = compared.truth_features, compared.generated_features
         if truth is None or generated is None or len(truth) <= truth.shape[1]:
             return torch.tensor(float("nan"), dtype=torch.float64)
+        # Imported by who measures: it loads torchvision, and every verb registers this metric.
+        from pytorch_fid.fid_score import calculate_frechet_distance
+
         first, second = _moments(truth), _moments(generated)
         with warnings.catch_warnings():
             # pytorch-fid passes an argument that SciPy is about to drop; the lock holds SciPy below that release.
