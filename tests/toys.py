@@ -11,6 +11,7 @@ from unlearning.contracts import Corruption, Generator, GeneratorRecipe
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.data.batches import Batches
 from unlearning.generators.mae import MaeRecipe
+from unlearning.generators.palette import PaletteRecipe
 from unlearning.merges.weighted_sum import WeightedSum
 from unlearning.methods.noise_target import NoiseTarget
 from unlearning.params import Budget
@@ -113,9 +114,11 @@ class ToyPyramidRecipe(GeneratorRecipe):
 
 
 def recipes() -> dict[str, GeneratorRecipe]:
-    """Every registered generator at its smallest, and the two toys."""
+    """Every registered generator at its smallest, the second network of one of them, and the two toys."""
     registered = {kind: GeneratorRecipe.kinds[kind](**SMALLEST.get(kind, {})) for kind in GeneratorRecipe.kinds}
-    return {**dict(sorted(registered.items())), "toy": ToyRecipe(), "toy_pyramid": ToyPyramidRecipe()}
+    guided = PaletteRecipe(network="guided", head_width=8, **SMALLEST["palette"])
+    others = {"palette_guided": guided, "toy": ToyRecipe(), "toy_pyramid": ToyPyramidRecipe()}
+    return {**dict(sorted(registered.items())), **others}
 
 
 def built(recipe: GeneratorRecipe, seed: int = 0, channels: int = 1) -> Generator:

@@ -269,3 +269,59 @@ def mage(width: int = 16, inner: int = 12, places: int = 5, codes: int = 32) -> 
     for number in range(2):
         tensors |= block(numbers, f"blocks.{number}", width)
     return {**tensors, **block(numbers, "decoder_blocks.0", inner)}
+
+
+# One tiny Palette for 8 x 8 RGB pictures, as recipe fields.
+TINY_PALETTE: dict[str, Any] = {
+    "network": "guided",
+    "widths": (8, 16),
+    "layers": 1,
+    "attention_levels": 1,
+    "head_width": 8,
+    "train_steps": 20,
+    "sample_steps": 3,
+}
+
+
+def palette() -> dict[str, Tensor]:
+    """What *_Network.pth holds: a flat state dict of denoise_fn.* and the schedule's buffers."""
+    numbers, tensors = Numbers(3), dict[str, Tensor]()
+
+    def affine(home: str, *shape: int) -> None:
+        tensors[f"denoise_fn.{home}.weight"], tensors[f"denoise_fn.{home}.bias"] = numbers(*shape), numbers(shape[0])
+
+    def residual(home: str, incoming: int, width: int) -> None:
+        affine(f"{home}.in_layers.0", incoming)
+        affine(f"{home}.in_layers.2", width, incoming, 3, 3)
+        affine(f"{home}.emb_layers.1", 2 * width, 32)
+        affine(f"{home}.out_layers.0", width)
+        affine(f"{home}.out_layers.3", width, width, 3, 3)
+        if incoming != width:
+            affine(f"{home}.skip_connection", width, incoming, 1, 1)
+
+    def attention(home: str, width: int) -> None:
+        affine(f"{home}.norm", width)
+        affine(f"{home}.qkv", 3 * width, width, 1)
+        affine(f"{home}.proj_out", width, width, 1)
+
+    affine("cond_embed.0", 32, 8)
+    affine("cond_embed.2", 32, 32)
+    affine("input_blocks.0.0", 8, 6, 3, 3)
+    residual("input_blocks.1.0", 8, 8)
+    residual("input_blocks.2.0", 8, 8)  # halves the side
+    residual("input_blocks.3.0", 8, 16)
+    attention("input_blocks.3.1", 16)
+    residual("middle_block.0", 16, 16)
+    attention("middle_block.1", 16)
+    residual("middle_block.2", 16, 16)
+    for number, (incoming, width) in enumerate([(32, 16), (24, 16), (24, 8), (16, 8)]):
+        residual(f"output_blocks.{number}.0", incoming, width)
+        if number < 2:
+            attention(f"output_blocks.{number}.1", width)
+    residual("output_blocks.1.2", 16, 16)  # doubles the side
+    affine("out.0", 8)
+    affine("out.2", 3, 8, 3, 3)
+    for name in ("gammas", "sqrt_recip_gammas", "sqrt_recipm1_gammas", "posterior_log_variance_clipped"):
+        tensors[name] = torch.ones(20)
+    tensors["posterior_mean_coef1"] = tensors["posterior_mean_coef2"] = torch.ones(20)
+    return tensors

@@ -1,12 +1,15 @@
-"""The network of the palette family, around diffusers' UNet2DModel and DDIMScheduler.
+"""Conditional diffusion around a U-Net in two halves, with diffusers' DDIMScheduler; and diffusers' UNet2DModel as one.
 
-Its encoder is the U-Net's own: `conv_in`, the down blocks and the middle block. The time embedding is not part of it,
-because the up blocks read it too: moving it would change the decoder behind the encoder's back.
+The encoder is the U-Net's own: its first convolution, the down blocks and the middle block. The embedding of the time
+is not part of it, because the up blocks read it too: moving it would change the decoder behind the encoder's back.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -17,43 +20,31 @@ from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 
 
+@dataclass(frozen=True, slots=True)
+class Noising:
+    """How noise is added, and taken away again."""
+
+    train_steps: int
+    betas: tuple[float, float]  # linear, first and last
+    sample_steps: int
+    eta: float  # 0 = DDIM, 1 = ancestral
+
+
 class ConditionalDiffusion(Generator):
     """eps_theta(y, x_t, t): [B, 2 C, H, W], [B] -> [B, C, H, W]."""
 
-    def __init__(
-        self,
-        image_size: int,
-        channels: int,
-        widths: tuple[int, ...],
-        layers: int,
-        attention_levels: int,
-        groups: int,
-        train_steps: int,
-        betas: tuple[float, float],
-        sample_steps: int,
-        eta: float,
-    ) -> None:
+    encoder_names: ClassVar[tuple[str, ...]]  # how the names of E's weights begin
+
+    def __init__(self, noising: Noising) -> None:
         super().__init__()
-        plain = len(widths) - attention_levels
-        self.unet: Any = UNet2DModel(
-            sample_size=image_size,
-            in_channels=2 * channels,
-            out_channels=channels,
-            block_out_channels=widths,
-            layers_per_block=layers,
-            down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attention_levels,
-            up_block_types=("AttnUpBlock2D",) * attention_levels + ("UpBlock2D",) * plain,
-            attention_head_dim=8,
-            norm_num_groups=groups,
-        )
         self.schedule = DDIMScheduler(
-            num_train_timesteps=train_steps,
-            beta_start=betas[0],
-            beta_end=betas[1],
+            num_train_timesteps=noising.train_steps,
+            beta_start=noising.betas[0],
+            beta_end=noising.betas[1],
             beta_schedule="linear",
             timestep_spacing="trailing",  # the first step is the last of the schedule: nothing but noise
         )
-        self.train_steps, self.sample_steps, self.eta = train_steps, sample_steps, eta
+        self.train_steps, self.sample_steps, self.eta = noising.train_steps, noising.sample_steps, noising.eta
 
     def draw_view(self, corrupted: Corrupted, draws: Draws) -> View:
         """(t [B] int64, eps [B, C, H, W], noise in the hole of y [B, C, H, W])."""
@@ -65,18 +56,16 @@ class ConditionalDiffusion(Generator):
         )
 
     def encode(self, pair: Pair, view: View) -> Latents:
-        """Every map the decoder reads: conv_in, each residual block and down-sampling, and the middle block."""
+        """Every map the decoder reads: the first, each residual block's and down-sampling's, and the middle block's."""
         return self._encode(*self._inputs(pair, view))
 
+    @abstractmethod
     def decode(self, latents: Latents, timestep: Tensor) -> Tensor:
         """Predicted noise from the encoder's maps: [B, C, H, W]."""
-        embedded = self._embedded(timestep, latents[0].dtype)
-        *skipped, tokens = latents
-        for block in self.unet.up_blocks:
-            taken, skipped = skipped[-len(block.resnets) :], skipped[: -len(block.resnets)]
-            tokens = block(tokens, tuple(taken), embedded)
-        predicted: Tensor = self.unet.conv_out(self.unet.conv_act(self.unet.conv_norm_out(tokens)))
-        return predicted
+
+    @abstractmethod
+    def _encode(self, stacked: Tensor, timestep: Tensor) -> Latents:
+        """[B, 2 C, H, W] -> every map that the decoder reads, the middle block's last."""
 
     def loss(self, pair: Pair, view: View) -> PerImage:
         """Squared error of the predicted noise, averaged over an image's missing pixels: [B]."""
@@ -103,9 +92,8 @@ class ConditionalDiffusion(Generator):
         return torch.where(missing, images.clamp(-1, 1), visible)
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
-        """conv_in, down_blocks and mid_block."""
-        mine = ("unet.conv_in.", "unet.down_blocks.", "unet.mid_block.")
-        return {name: weight for name, weight in self.named_parameters() if name.startswith(mine)}
+        """The way down and the middle, without the embedding of the time."""
+        return {name: weight for name, weight in self.named_parameters() if name.startswith(self.encoder_names)}
 
     def _inputs(self, pair: Pair, view: View) -> tuple[Tensor, Tensor]:
         """[y, m x_t + (1 - m) x] and t."""
@@ -121,6 +109,49 @@ class ConditionalDiffusion(Generator):
 
     def _predict(self, stacked: Tensor, timestep: Tensor) -> Tensor:
         return self.decode(self._encode(stacked, timestep), timestep)
+
+
+class UNet2DDiffusion(ConditionalDiffusion):
+    """With diffusers' UNet2DModel."""
+
+    encoder_names = ("unet.conv_in.", "unet.down_blocks.", "unet.mid_block.")
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        widths: tuple[int, ...],
+        layers: int,
+        attention_levels: int,
+        head_width: int,
+        groups: int,
+        options: Mapping[str, Any],
+        noising: Noising,
+    ) -> None:
+        super().__init__(noising)
+        plain = len(widths) - attention_levels
+        chosen = {
+            "sample_size": image_size,
+            "in_channels": 2 * channels,
+            "out_channels": channels,
+            "block_out_channels": widths,
+            "layers_per_block": layers,
+            "down_block_types": ("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attention_levels,
+            "up_block_types": ("AttnUpBlock2D",) * attention_levels + ("UpBlock2D",) * plain,
+            "attention_head_dim": head_width,
+            "norm_num_groups": groups,
+        }
+        self.unet: Any = UNet2DModel(**{**chosen, **options})
+
+    def decode(self, latents: Latents, timestep: Tensor) -> Tensor:
+        """Up blocks, each with the maps of its own level."""
+        embedded = self._embedded(timestep, latents[0].dtype)
+        *skipped, tokens = latents
+        for block in self.unet.up_blocks:
+            taken, skipped = skipped[-len(block.resnets) :], skipped[: -len(block.resnets)]
+            tokens = block(tokens, tuple(taken), embedded)
+        predicted: Tensor = self.unet.conv_out(self.unet.conv_act(self.unet.conv_norm_out(tokens)))
+        return predicted
 
     def _encode(self, stacked: Tensor, timestep: Tensor) -> Latents:
         embedded = self._embedded(timestep, stacked.dtype)
