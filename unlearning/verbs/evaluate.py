@@ -34,7 +34,7 @@ from unlearning.report import figures, page
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
 from unlearning.verbs._asset import make
-from unlearning.verbs._kinds import register
+from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import MEAN_PICTURE, Measured, Subjects, measure
 from unlearning.workspace import BatchFolder
 
@@ -44,7 +44,7 @@ _ENOUGH = 20  # held-out images to forget, below which the trained ones carry th
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Make the asset evaluation_report: report.json, report.html, per_image.parquet, figures/*.png."""
-    register()
+    check(params)
     return make("evaluation_report", params, batch, log, lambda folder, key: _fill(params, batch, log, folder))
 
 

@@ -31,7 +31,7 @@ from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.task import Place
 from unlearning.verbs import _published
-from unlearning.verbs._kinds import register
+from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
 
@@ -42,7 +42,7 @@ def run(params: Params, batch: BatchFolder, log: Log, role: str) -> Record:
     The original is the served champion where there is one (see `_original`). Raises ParamsError, ManifestError,
     DataError or CheckpointError, with the asset as it was.
     """
-    register()
+    check(params)
     if role not in ("original", "reference"):
         raise ParamsError(f"train: there is no role {role!r}; original or reference is right")
 

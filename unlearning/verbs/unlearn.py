@@ -33,7 +33,7 @@ from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.task import Place
-from unlearning.verbs._kinds import register
+from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, make_together
 from unlearning.workspace import BatchFolder
 
@@ -43,7 +43,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
     Raises ParamsError, ManifestError, DataError or CheckpointError, with the asset as it was.
     """
-    register()
+    check(params)
 
     def fit(world: World, key: str, log: Log) -> Fitted:
         return _fit(params, batch, world, key, log)
