@@ -86,8 +86,8 @@ class MaeRecipe(GeneratorRecipe, kind="mae"):
         """A facebookresearch/mae file, or a Hugging Face ViTMAE folder.
 
         No file says what its pixels were, so the recipe must: `pixels: imagenet` for all that were published;
-        `normalise_pixels: true` for mae_pretrain_*_full.pth, false for mae_visualize_*.pth and facebook/vit-mae-*
-        (whose config.json claims otherwise). Images of another size than 224 pixels get positions of their own grid.
+        `normalise_pixels: true` for mae_pretrain_*_full.pth, false for mae_visualize_*.pth and for the folders converted
+        from them. Images of another size than the file's get positions of their own grid.
         Raises CheckpointError for an encoder-only file, another layout or other sizes; ParamsError for an unsaid scale.
         """
         unsaid = sorted({"pixels", "normalise_pixels"} - self.model_fields_set)
