@@ -75,6 +75,7 @@ def test_again_it_reuses_everything_and_says_so(ran_demo: Demo, repository: Path
     assert again.stdout.split("Mean squared")[1] == ran_demo.done.stdout.split("Mean squared")[1]
 
 
+@pytest.mark.slow
 def test_a_stricter_gate_refuses_with_3(ran_demo: Demo, repository: Path) -> None:
     strict = tiny_params(repository, ran_demo.home / "strict.yaml", **{**_LENIENT, "retention_at_least": 5.0})
     done = demo(repository, ran_demo.home, "--params", str(strict))
@@ -86,6 +87,7 @@ def test_a_stricter_gate_refuses_with_3(ran_demo: Demo, repository: Path) -> Non
     assert certificate["status"] == "refused"
 
 
+@pytest.mark.slow
 def test_stopped_it_says_how_to_go_on_and_leaves_nobody_behind(repository: Path, tmp_path: Path) -> None:
     tiny_params(repository, tmp_path / "params.yaml")
     with subprocess.Popen(

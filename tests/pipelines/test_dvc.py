@@ -92,7 +92,9 @@ def test_dvc_lock_is_read_as_yaml(project: Path) -> None:
 
 def test_a_changed_parameter_is_seen(dvc: Command, project: Path) -> None:
     before = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(before.replace("forget_weight: 0.25", "forget_weight: 0.5"))
+    tree = yaml.safe_load(before)
+    tree["unlearn"]["budget"]["steps"] += 1
+    (project / "params.yaml").write_text(yaml.safe_dump(tree))
     said = dvc("status").stdout
     (project / "params.yaml").write_text(before)
     assert "unlearned_checkpoint@b1" in said

@@ -92,7 +92,7 @@ def test_mlflow_has_one_run_an_asset_and_batch(ran: Ran) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     by_asset = {run.data.tags["unlearning.asset"]: run for run in runs}
     unlearned = by_asset["unlearned_checkpoint"]
-    assert unlearned.data.params["unlearn.merge.forget_weight"] == "0.25"
+    assert unlearned.data.params["unlearn.budget.steps"] == str(ran.line.read_params().unlearn.budget.steps)
     assert unlearned.data.tags["dagster.run_id"] == ran.first.run_id
     assert unlearned.data.tags["dagster.partition"] == "b1"
     assert unlearned.data.metrics["steps"] == 3
