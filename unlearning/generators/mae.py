@@ -86,7 +86,7 @@ class MaeRecipe(GeneratorRecipe, kind="mae"):
         """A facebookresearch/mae file, or a Hugging Face ViTMAE folder.
 
         No file says what its pixels were, so the recipe must: `pixels: imagenet` for all that were published;
-        `normalise_pixels: true` for mae_pretrain_*_full.pth, false for mae_visualize_*.pth and for the folders converted
+        `normalise_pixels: true` for mae_pretrain_*_full.pth, false for mae_visualize_*.pth and for folders converted
         from them. Images of another size than the file's get positions of their own grid.
         Raises CheckpointError for an encoder-only file, another layout or other sizes; ParamsError for an unsaid scale.
         """
