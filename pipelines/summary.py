@@ -33,7 +33,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _aligned(cell: str, width: int) -> str:
-    return cell.rjust(width) if cell[:1].isdigit() or (cell[:1] == "-" and cell[1:2].isdigit()) else cell.ljust(width)
+    number = cell.lstrip("-").replace(".", "", 1).isdigit()
+    return cell.rjust(width) if number else cell.ljust(width)
 
 
 def _errors(report: Mapping[str, Any]) -> list[list[str]]:
