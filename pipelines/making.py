@@ -45,6 +45,8 @@ def stage_asset(
         description=description,
         pool=pool,
         tags={"unlearning/verb": "-".join(stage.verb)},
+        # What takes seconds goes first: a request that matches nothing must not cost hours of training.
+        op_tags={"dagster/priority": "0" if stage.trains else "10"},
     )
     def make(
         context: dg.AssetExecutionContext, workbench: Workbench, compute: Compute, mlflow: MlflowTracking, dvc: Dvc

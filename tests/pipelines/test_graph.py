@@ -50,6 +50,11 @@ def test_the_whole_graph_is_made_and_the_model_is_served(ran: Ran) -> None:
     assert [entry.state for entry in Ledger(ran.line.workspace.ledger).entries("b1")] == ["promoted"]
 
 
+def test_what_takes_seconds_goes_before_what_trains(ran: Ran) -> None:
+    order = list(materialized(ran.first))
+    assert order.index("retain_proxy_set") < min(order.index(name) for name, stage in STAGES.items() if stage.trains)
+
+
 def test_the_checks_say_what_the_gates_say(ran: Ran) -> None:
     verdict = promotion.judge(ran.line.read_params(), ran.line.batch("b1"))
     said = checks(ran.first)
