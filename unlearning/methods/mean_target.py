@@ -1,0 +1,51 @@
+"""Mean target: ours, a bounded variant of noise_target (Li et al., ICLR 2024, Eq. 10).
+
+    min_E  E_r |E(T(x_r)) - E0(T(x_r))|^2  +  alpha E_f |E(T(x_f)) - E0(T(m))|^2,   m = E_r x_r
+
+Not a published method: in "Machine Unlearning for Image-to-Image Generative Models" the target is a noise picture n.
+Ours is the mean picture m of the retain set, measured once, under the hole of each forget image. The original never
+saw noise, and what its decoder makes of E0(T(n)) can be further from the truth than anything a model draws that never
+saw the images; m is the best constant guess of someone who knows the kept images only, so the target is bounded and
+the same for every forget image under one hole. Only the encoder moves (scope `encoder`); alpha is the merge's
+`forget_weight`, search 0.1 to 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from unlearning.contracts import Generator, Method, Preparation, Prepared
+from unlearning.methods._joint import distance, spread, terms_of, view_of
+from unlearning.randomness import Draws
+from unlearning.types import Batch, Corrupted, Pair, Terms
+
+
+class MeanTarget(Method, kind="mean_target"):
+    """Move the encoding of every forget image onto the original's encoding of the retain set's mean picture."""
+
+    measured_images: int = Field(
+        4_096, ge=1, description="retain images that the mean picture is taken from; search 256 to all of them"
+    )
+
+    def prepare(self, given: Preparation) -> Prepared:
+        """The mean picture of the retain set, [C, H, W]."""
+        sums, count = torch.zeros((), dtype=torch.float64), 0
+        for images in spread(given.retain, self.measured_images):
+            sums, count = sums + images.double().sum(dim=0), count + len(images)
+        return {"mean_picture": (sums / count).float()}
+
+    def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
+        """One pass of each encoder: the student on forget and retain rows, the original on m and retain rows."""
+        view = view_of(student, batch, draws)
+        with torch.no_grad():
+            shown = _mean_pair(batch.forget, prepared).joined(batch.retain)
+            target = original.encode(shown, view)
+        return terms_of(distance(student.encode(batch.forget.joined(batch.retain), view), target), batch)
+
+
+def _mean_pair(forget: Pair, prepared: Prepared) -> Pair:
+    """m and T(m): the mean picture under the holes of the forget images."""
+    mean = prepared["mean_picture"].to(forget.clean).expand_as(forget.clean)
+    missing = forget.corrupted.missing
+    return Pair(mean, Corrupted(mean.masked_fill(missing, 0.0), missing), forget.rows)
