@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 DVC_VENV := .venv-dvc
 RUN := $(VENV)/bin/python
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help

@@ -34,7 +34,7 @@ from unlearning.verbs import stage
 from unlearning.workspace import Workspace
 
 # As in unlearning/__main__.py: threads that wait by spinning starve each other on a shared machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 _PR_SET_PDEATHSIG = 1
 _EVERY_S = 5.0  # between two lines to Dagster, and between two calls to MLflow
