@@ -29,7 +29,7 @@ from unlearning.workspace import Workspace
 # A verb's module is imported inside the function that runs it: most need torch, `verify` must not.
 
 # Threads of a parallel region that wait by spinning starve each other as soon as anything else runs on the machine: on
-# two cores a training step took ten times as long. They spin briefly, then sleep. Read by OpenMP when torch is imported.
+# two cores a training step took ten times as long. They spin briefly, then sleep. OpenMP reads it at import.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
