@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,19 @@ class ImageSource(Protocol):
 class Generator(nn.Module, ABC):
     """An image-to-image generator D(E(T(x))), E the encoder and D the decoder."""
 
+    view_is_fixed: ClassVar[bool] = False  # True: `draw_view` draws nothing, a view is a function of the hole
+    constants_are_of: Literal["nothing", "clean", "corrupted"] = "nothing"  # what `constants` looks at
+
     @abstractmethod
     def draw_view(self, corrupted: Corrupted, draws: Draws) -> View:
         """All randomness of one pass, drawn once, so that student and original share it."""
+
+    def constants(self, pair: Pair) -> Tensor:
+        """What `encode` needs of a pair that no training changes: [B, ...]. Used instead if it comes as `pair.known`.
+
+        Asked only of a family that says what they are of; T has no say in those of the clean image.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def encode(self, pair: Pair, view: View) -> Latents:
@@ -87,6 +97,8 @@ class GeneratorRecipe(Recipe):
 class Corruption(Recipe):
     """A degradation operator T. The hole has equal size on every image of a batch."""
 
+    fixed: ClassVar[bool] = False  # True: nothing is drawn, T(x) of an image is the same at every step
+
     def missing(self, images: Images, draws: Draws) -> Missing:
         """Which pixels T takes away; never all, never none."""
         raise NotImplementedError
@@ -115,6 +127,10 @@ class Method(Recipe):
     requires: ClassVar[type[nn.Module]] = Generator  # the family whose abilities the terms use
     uses_original: ClassVar[bool] = True  # False: the frozen original is never looked at
     uses_forget: ClassVar[bool] = True  # False: no forget image is ever loaded
+
+    def asks_original(self, prepared: Prepared, targets_known: bool) -> bool:
+        """Whether `terms` still looks at the original, when its encodings of retain images come with the batch."""
+        return self.uses_original
 
     def prepare(self, given: Preparation) -> Prepared:
         """Computed once, cached by content, handed to every call of `terms`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -17,11 +17,43 @@ View: TypeAlias = tuple[Tensor, ...]  # one pass's randomness, each [B, ...]: MA
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What was computed before and comes with the images. Nothing here is needed: it spares work, never changes it."""
+
+    constant: Tensor | None = None  # [B, ...] `Generator.constants` of the pair
+    target: Latents | None = None  # the original's encoding of the pair, under the only view it has
+
+    def joined(self, other: Known) -> Known:
+        """Constants along the batch where both are known. Targets are of one set, and stay behind."""
+        if self.constant is None or other.constant is None:
+            return Known()
+        return Known(torch.cat([self.constant, other.constant]))
+
+    def part(self, rows: slice) -> Known:
+        """Of some of the images."""
+        constant = None if self.constant is None else self.constant[rows]
+        return Known(constant, None if self.target is None else tuple(level[rows] for level in self.target))
+
+    def to(self, device: torch.device) -> Known:
+        """On another device."""
+        constant = None if self.constant is None else self.constant.to(device, non_blocking=True)
+        target = None if self.target is None else tuple(level.to(device, non_blocking=True) for level in self.target)
+        return Known(constant, target)
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Clean images of one set, and where they stand in its manifest. May be empty: [0, C, H, W]."""
 
     images: Images
     rows: Rows
+    mirrored: Tensor | None = None  # [B] bool, which of them were turned left to right; None = none
+    known: Known = Known()
+
+    def part(self, rows: slice) -> Sample:
+        """Some of the images."""
+        mirrored = None if self.mirrored is None else self.mirrored[rows]
+        return Sample(self.images[rows], self.rows[rows], mirrored, self.known.part(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +62,10 @@ class Drawn:
 
     forget: Sample
     retain: Sample
+
+    def part(self, rows: slice) -> Drawn:
+        """The same rows of both sets; an empty one stays empty."""
+        return replace(self, forget=self.forget.part(rows), retain=self.retain.part(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +87,22 @@ class Pair:
     clean: Images
     corrupted: Corrupted
     rows: Rows
+    known: Known = Known()
 
     def __len__(self) -> int:
         return len(self.clean)
 
     def joined(self, other: Pair) -> Pair:
         """Both along the batch: one forward pass instead of two."""
+        if not len(self) or not len(other):  # an absent set knows nothing, and must not make the other forget
+            known = (other if len(other) else self).known
+        else:
+            known = self.known.joined(other.known)
         return Pair(
             torch.cat([self.clean, other.clean]),
             self.corrupted.joined(other.corrupted),
             torch.cat([self.rows, other.rows]),
+            known,
         )
 
 

@@ -56,3 +56,12 @@ def test_the_hole_does_not_depend_on_the_picture(corruption: Corruption, images:
 
 def test_says_where_it_comes_from(corruption: Corruption) -> None:
     assert "et al." in corruption.paper()
+
+
+def test_a_fixed_corruption_draws_nothing_and_any_other_draws(corruption: Corruption, images: torch.Tensor) -> None:
+    """What is remembered of an image rests on this word."""
+    first, second = corruption(images, Draws(0, 6)), corruption(images, Draws(1, 6))
+    alike = torch.equal(first.missing, second.missing) and torch.equal(first.images, second.images)
+    assert alike == corruption.fixed
+    if corruption.fixed:
+        assert (first.missing == first.missing[:1]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 
@@ -13,6 +15,8 @@ from unlearning.types import Images, Missing
 
 class Border(Corruption, kind="border"):
     """Take away a band along all four sides: the generator must draw what lies outside the crop."""
+
+    fixed: ClassVar[bool] = True
 
     sixteenths: int = Field(4, ge=1, le=7, description="width of the band on each side, sixteenths of the image's side")
 

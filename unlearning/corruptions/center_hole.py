@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 
@@ -13,6 +15,8 @@ from unlearning.types import Images, Missing
 
 class CenterHole(Corruption, kind="center_hole"):
     """Take away a square in the middle. No randomness: the hole is the same on every image."""
+
+    fixed: ClassVar[bool] = True
 
     side: float = Field(0.5, gt=0, lt=1, description="side of the hole as a fraction of the image's side")
     pixels: int | None = Field(None, gt=0, description="side of the hole in pixels; if given, `side` is not used")

@@ -5,7 +5,7 @@ Also a task of Lugmayr et al., "RePaint", CVPR 2022.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,6 +18,8 @@ from unlearning.types import Images, Missing
 
 class Half(Corruption, kind="half"):
     """Take away one half. No randomness: the hole is the same on every image."""
+
+    fixed: ClassVar[bool] = True
 
     side: Literal["left", "right", "up", "down"] = Field("right", description="the half that is taken away")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -47,17 +48,32 @@ class Batches:
         return Drawn(self._sample(self._forget, "forget", step), retain)
 
     def _sample(self, images: ImageSource, name: str, step: int) -> Sample:
-        rows = self._rows_at(name, len(images), step)
-        pixels = images(rows)
-        if self._flip:
-            draws = Draws(self._seed, self._rows, self._first, self._batch_size, ("flip", name, step))
-            mirrored = draws.uniform() < 0.5  # [B]
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-        return Sample(pixels, rows)
+        rows, mirrored = self._at(name, len(images), step)
+        mine = slice(self._first, self._first + self._rows)
+        return sample_of(images, rows[mine], mirrored[mine] if self._flip else None)
+
+    def visits(self, name: Literal["forget", "retain"], steps: int) -> tuple[Tensor, int]:
+        """What all ranks see of a set in `steps` steps: each (row, mirrored) once, [K, 2] int64 in order; how often."""
+        source = self._forget if name == "forget" else self._retain
+        if source is None:
+            return torch.empty(0, 2, dtype=torch.int64), 0
+        seen = [torch.stack(self._at(name, len(source), step), dim=1) for step in range(steps)]
+        return torch.unique(torch.cat(seen), dim=0), steps * self._batch_size
+
+    def source(self, name: Literal["forget", "retain"]) -> ImageSource | None:
+        """The images of a set; None where none are loaded."""
+        return self._forget if name == "forget" else self._retain
+
+    def _at(self, name: str, length: int, step: int) -> tuple[Tensor, Tensor]:
+        """The rows of all ranks, [B] int64, and which are mirrored, [B] bool."""
+        rows = self._rows_at(name, length, step)
+        if not self._flip:
+            return rows, torch.zeros(len(rows), dtype=torch.bool)
+        return rows, Draws(self._seed, self._batch_size, where=("flip", name, step)).uniform() < 0.5
 
     def _rows_at(self, name: str, length: int, step: int) -> Tensor:
-        """[rows] int64: places in an endless walk through epoch after epoch."""
-        places = step * self._batch_size + self._first + torch.arange(self._rows)
+        """[B] int64: places in an endless walk through epoch after epoch."""
+        places = step * self._batch_size + torch.arange(self._batch_size)
         epochs = places // length
         rows = torch.empty_like(places)
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
@@ -67,3 +83,11 @@ class Batches:
 
     def _draw_order(self, name: str, length: int, epoch: int) -> Tensor:
         return torch.randperm(length, generator=randomness.generator(self._seed, "order", name, epoch))
+
+
+def sample_of(images: ImageSource, rows: Tensor, mirrored: Tensor | None) -> Sample:
+    """The images of `rows` [B] int64, those of `mirrored` [B] bool turned left to right."""
+    pixels = images(rows)
+    if mirrored is not None:
+        pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+    return Sample(pixels, rows, mirrored)

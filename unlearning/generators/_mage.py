@@ -8,6 +8,7 @@ slot that no class fills; what the decoder makes of it stands at every place tha
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ CLASS_SLOT = 76  # of these, the one that stands for "a picture"
 class MaskedGenerator(Generator):
     """D(E(codes of T(x))), E blind to every code whose patch has a missing pixel."""
 
+    view_is_fixed: ClassVar[bool] = True
     fill: Tensor  # [1, C, 1, 1]
 
     def __init__(
@@ -43,8 +45,10 @@ class MaskedGenerator(Generator):
         smoothing: float,
         iterations: int,
         temperature: float,
+        reads: Literal["clean", "corrupted"],
     ) -> None:
         super().__init__()
+        self.constants_are_of = reads
         self.vqgan = tokenizer
         self.grid, self.patch, self.codes, self.margin, self.keep_hidden = grid, patch, codes, margin, keep_hidden
         self.smoothing, self.iterations, self.temperature = smoothing, iterations, temperature
@@ -86,16 +90,19 @@ class MaskedGenerator(Generator):
     def encode(self, pair: Pair, view: View) -> Latents:
         """([B, 1 + V, D],): the class slot and the visible codes, after the last LayerNorm; 1 + L if hidden are kept.
 
-        The codes are those of T(x), its hole filled with one colour: a code beside the hole knows nothing of it.
+        The codes are those of T(x), its hole filled with one colour: a code beside the hole knows nothing of it. With
+        `reads` clean they are those of x, as in published training: a code beside the hole has seen into it.
         """
-        return (self._encode(self.read(pair.corrupted), view[0], self._visible(pair.corrupted.missing)),)
+        return (self._encode(self._read(pair), view[0], self._visible(pair.corrupted.missing)),)
 
     def loss(self, pair: Pair, view: View) -> PerImage:
         """Cross entropy of an image's hidden codes, label smoothing as published, averaged over them: [B]."""
         (order,), visible = view, self._visible(pair.corrupted.missing)
-        latents = self._encode(self.read(pair.corrupted), order, visible)
+        codes = self._read(pair)
+        latents = self._encode(codes, order, visible)
         logs = self._decode(latents, order, visible).float().log_softmax(dim=-1)  # [B, U, codes]
-        truth = self.vqgan.codes(pair.clean).gather(1, order[:, visible:])  # [B, U]
+        clean = codes if self.constants_are_of == "clean" else self.vqgan.codes(pair.clean)
+        truth = clean.gather(1, order[:, visible:])  # [B, U]
         right = logs.gather(2, truth[..., None])[..., 0]
         return -((1 - self.smoothing) * right + self.smoothing * logs.mean(dim=-1)).mean(dim=1)
 
@@ -126,6 +133,13 @@ class MaskedGenerator(Generator):
     def read(self, corrupted: Corrupted) -> Tensor:
         """Codes of T(x), its hole filled with ImageNet's mean colour as published: [B, L] int64."""
         return self.vqgan.codes(torch.where(corrupted.missing, self.fill, corrupted.images))
+
+    def constants(self, pair: Pair) -> Tensor:
+        """The codes that `encode` reads, [B, L] int64."""
+        return self.vqgan.codes(pair.clean) if self.constants_are_of == "clean" else self.read(pair.corrupted)
+
+    def _read(self, pair: Pair) -> Tensor:
+        return self.constants(pair) if pair.known.constant is None else pair.known.constant
 
     def _settle(
         self, codes: Tensor, hidden: Tensor, count: int, left: int, heat: float, draws: Draws

@@ -8,6 +8,7 @@ place but the finished pixels.
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import torch
 from timm.layers import PatchEmbed
@@ -25,6 +26,7 @@ from unlearning.types import Corrupted, Images, Latents, Missing, Pair, PerImage
 class MaskedAutoencoder(Generator):
     """D(E(T(x))) with E blind to every patch that has a missing pixel."""
 
+    view_is_fixed: ClassVar[bool] = True
     pos_embed: Tensor  # [1, 1 + L, D]
     decoder_pos_embed: Tensor  # [1, 1 + L, d]
 

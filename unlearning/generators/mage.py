@@ -60,6 +60,11 @@ class MageRecipe(GeneratorRecipe, kind="mage"):
     keep_hidden: bool = Field(
         False, description="give the encoder a mask token at each hidden place, as published decoding does; else none"
     )
+    reads: Literal["corrupted", "clean"] = Field(
+        "corrupted",
+        description="whose codes the encoder is trained on; clean as published: tokenised once whatever the hole, but "
+        "a code beside the hole has seen into it (a margin hides those)",
+    )
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the training loss")
     iterations: int = Field(20, gt=0, description="rounds of decoding; published: 20 in in-painting")
     temperature: float = Field(6.0, ge=0, description="of the choice which codes to keep; published: 6 in in-painting")
@@ -117,6 +122,7 @@ class MageRecipe(GeneratorRecipe, kind="mage"):
             smoothing=self.smoothing,
             iterations=self.iterations,
             temperature=self.temperature,
+            reads=self.reads,
         )
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
