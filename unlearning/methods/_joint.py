@@ -9,17 +9,49 @@ from torch import Tensor
 
 from unlearning.contracts import Generator, ImageSource
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Images, Latents, PerImage, Terms, View, joined_view
+from unlearning.types import Batch, Corrupted, Images, Latents, Pair, PerImage, Terms, View, joined_view
 
 _CHUNK_IMAGES = 64  # measured at once: memory, not the result, depends on it
 
 
-def view_of(student: Generator, batch: Batch, draws: Draws) -> View:
-    """The view of forget and retain rows along one batch, forget first."""
-    return joined_view(
+def views_of(student: Generator, batch: Batch, draws: Draws) -> tuple[View, View]:
+    """The view of the forget rows, and that of the retain rows."""
+    return (
         student.draw_view(batch.forget.corrupted, draws.at("view", "forget")),
         student.draw_view(batch.retain.corrupted, draws.at("view", "retain")),
     )
+
+
+def view_of(student: Generator, batch: Batch, draws: Draws) -> View:
+    """The view of forget and retain rows along one batch, forget first."""
+    return joined_view(*views_of(student, batch, draws))
+
+
+@torch.no_grad()
+def kept(original: Generator, retain: Pair, view: View) -> Latents:
+    """E0(T(x_r)); what was computed before comes with the images."""
+    return original.encode(retain, view) if retain.known.target is None else retain.known.target
+
+
+@torch.no_grad()
+def targets(original: Generator, shown: Pair, retain: Pair, views: tuple[View, View]) -> Latents:
+    """E0 of what is shown in the place of the forget images, then E0(T(x_r)), along one batch.
+
+    Asked apart, so that either may be remembered without the other.
+    """
+    found = [original.encode(shown, views[0])] if len(shown) else []
+    return along_batch(*found, *([kept(original, retain, views[1])] if len(retain) else []))
+
+
+def along_batch(*parts: Latents) -> Latents:
+    """Encodings of several sets as one, map by map."""
+    return tuple(torch.cat(maps) for maps in zip(*parts, strict=True))
+
+
+def under_holes(picture: Images, forget: Pair) -> Pair:
+    """Another picture [F, C, H, W] in the place of each forget image: x and T(x) under that image's hole."""
+    missing = forget.corrupted.missing
+    return Pair(picture, Corrupted(picture.masked_fill(missing, 0.0), missing), forget.rows)
 
 
 def terms_of(per_image: PerImage, batch: Batch) -> Terms:

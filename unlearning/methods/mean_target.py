@@ -16,9 +16,9 @@ import torch
 from pydantic import Field
 
 from unlearning.contracts import Generator, Method, Preparation, Prepared
-from unlearning.methods._joint import distance, spread, terms_of, view_of
+from unlearning.methods._joint import distance, spread, targets, terms_of, under_holes, views_of
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Corrupted, Pair, Terms
+from unlearning.types import Batch, Terms, joined_view
 
 
 class MeanTarget(Method, kind="mean_target"):
@@ -36,16 +36,9 @@ class MeanTarget(Method, kind="mean_target"):
         return {"mean_picture": (sums / count).float()}
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
-        """One pass of each encoder: the student on forget and retain rows, the original on m and retain rows."""
-        view = view_of(student, batch, draws)
-        with torch.no_grad():
-            shown = _mean_pair(batch.forget, prepared).joined(batch.retain)
-            target = original.encode(shown, view)
-        return terms_of(distance(student.encode(batch.forget.joined(batch.retain), view), target), batch)
-
-
-def _mean_pair(forget: Pair, prepared: Prepared) -> Pair:
-    """m and T(m): the mean picture under the holes of the forget images."""
-    mean = prepared["mean_picture"].to(forget.clean).expand_as(forget.clean)
-    missing = forget.corrupted.missing
-    return Pair(mean, Corrupted(mean.masked_fill(missing, 0.0), missing), forget.rows)
+        """One pass of the student over both sets; the original is asked for m and for the retain rows apart."""
+        views = views_of(student, batch, draws)
+        mean = prepared["mean_picture"].to(batch.forget.clean).expand_as(batch.forget.clean)
+        target = targets(original, under_holes(mean, batch.forget), batch.retain, views)
+        moved = student.encode(batch.forget.joined(batch.retain), joined_view(*views))
+        return terms_of(distance(moved, target), batch)

@@ -14,11 +14,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from unlearning.contracts import Generator, Method, Preparation, Prepared
+from unlearning.methods._joint import distance, spread, targets, terms_of, under_holes, views_of
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Corrupted, Latents, Pair, PerImage, Terms, joined_view
+from unlearning.types import Batch, Pair, Terms, joined_view
 
 _MEASURED_IMAGES = 1_024  # two scalars: a thousand images fix them to less than the noise's own spread
 
@@ -35,20 +35,15 @@ class NoiseTarget(Method, kind="noise_target"):
         """Mean and deviation of the forget images, over all their pixels: two scalars."""
         if self.noise == "standard":
             return {"mean": torch.tensor(0.0), "deviation": torch.tensor(1.0)}
-        images = given.forget(torch.arange(min(len(given.forget), _MEASURED_IMAGES)))
+        images = torch.cat(list(spread(given.forget, _MEASURED_IMAGES)))
         return {"mean": images.mean(), "deviation": images.std()}
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
-        """One pass of each encoder: the student on forget and retain rows, the original on noise and retain rows."""
-        forget, retain = batch.forget, batch.retain
-        view = joined_view(
-            student.draw_view(forget.corrupted, draws.at("view", "forget")),
-            student.draw_view(retain.corrupted, draws.at("view", "retain")),
-        )
-        with torch.no_grad():
-            target = original.encode(self._noise(forget, draws.at("noise"), prepared).joined(retain), view)
-        distance = _distance(student.encode(forget.joined(retain), view), target)
-        return Terms(forget=distance[: len(batch.forget)], retain=distance[len(batch.forget) :])
+        """One pass of the student over both sets; the original is asked for noise and for the retain rows apart."""
+        views = views_of(student, batch, draws)
+        target = targets(original, self._noise(batch.forget, draws.at("noise"), prepared), batch.retain, views)
+        moved = student.encode(batch.forget.joined(batch.retain), joined_view(*views))
+        return terms_of(distance(moved, target), batch)
 
     def _noise(self, forget: Pair, draws: Draws, prepared: Prepared) -> Pair:
         """n and T(n): noise under the holes of the forget images."""
@@ -58,15 +53,4 @@ class NoiseTarget(Method, kind="noise_target"):
         noise = mean + deviation * draws.normal(*forget.clean.shape[1:])
         if self.noise == "forget_statistics":
             noise = noise.clamp(-1, 1)
-        missing = forget.corrupted.missing
-        return Pair(noise, Corrupted(noise.masked_fill(missing, 0.0), missing), forget.rows)
-
-
-def _distance(moved: Latents, target: Latents) -> PerImage:
-    """Squared L2, averaged over tokens and channels of a map, summed over maps (as the released code sums them)."""
-    maps = [_squared(a, b) for a, b in zip(moved, target, strict=True)]
-    return torch.stack(maps).sum(dim=0)
-
-
-def _squared(moved: Tensor, target: Tensor) -> PerImage:
-    return (moved.float() - target.float()).square().flatten(1).mean(dim=1)
+        return under_holes(noise, forget)

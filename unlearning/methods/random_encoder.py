@@ -18,9 +18,9 @@ from pydantic import Field
 from torch import Tensor
 
 from unlearning.contracts import Generator, Method, Preparation, Prepared
-from unlearning.methods._joint import distance, spread, terms_of, view_of
+from unlearning.methods._joint import along_batch, distance, kept, spread, terms_of, views_of
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Corrupted, Latents, Pair, Terms
+from unlearning.types import Batch, Corrupted, Latents, Pair, Terms, joined_view
 
 
 class RandomEncoder(Method, kind="random_encoder"):
@@ -43,23 +43,22 @@ class RandomEncoder(Method, kind="random_encoder"):
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """One pass of the student over both sets, one of the original over the retain rows."""
-        view = view_of(student, batch, draws)
-        with torch.no_grad():
-            kept = original.encode(batch.retain, tuple(part[len(batch.forget) :] for part in view))
-        moved = student.encode(batch.forget.joined(batch.retain), view)
-        target = _targets(len(batch.forget), kept, draws.at("latents"), prepared)
+        views = views_of(student, batch, draws)
+        moved = student.encode(batch.forget.joined(batch.retain), joined_view(*views))
+        same = kept(original, batch.retain, views[1])
+        target = _targets(len(batch.forget), same, draws.at("latents"), prepared)
         return terms_of(distance(moved, target), batch)
 
 
-def _targets(forget: int, kept: Latents, draws: Draws, prepared: Prepared) -> Latents:
+def _targets(forget: int, same: Latents, draws: Draws, prepared: Prepared) -> Latents:
     """z for `forget` rows, then the original's maps of the retain rows."""
     if not forget:
-        return kept
-    noise = [
+        return same
+    noise = tuple(
         mean + deviation * draws.at(level).normal(*part.shape[1:])
-        for level, (part, mean, deviation) in enumerate(zip(kept, prepared["mean"], prepared["deviation"], strict=True))
-    ]
-    return tuple(torch.cat([z, part.float()]) for z, part in zip(noise, kept, strict=True))
+        for level, (part, mean, deviation) in enumerate(zip(same, prepared["mean"], prepared["deviation"], strict=True))
+    )
+    return along_batch(noise, tuple(part.float() for part in same))
 
 
 @torch.no_grad()
