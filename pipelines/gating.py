@@ -37,7 +37,9 @@ def judged(verdict: Verdict, criterion: str, blocking: bool) -> dg.AssetCheckRes
     if criterion == "integrity" and "goal" in found:  # a report without a known goal cannot be judged at all
         found["integrity"] = found["goal"]
     if criterion not in found:
-        return _result(True, blocking, f"does not apply to the goal {verdict.goal}", {})
+        unset = "gates.sibling_retention_at_least is not set"
+        why = unset if criterion == "sibling_retention" else f"does not apply to the goal {verdict.goal}"
+        return _result(True, blocking, why, {})
     one = found[criterion]
     return _result(one.status == "pass", blocking, one.sentence, _numbers(one))
 

@@ -8,7 +8,13 @@ from typing import Any
 from unlearning.gates import Verdict
 
 ROLES = ("original", "unlearned", "reference")
-SETS = {"forget": "forget", "forget_holdout": "forget, held out", "retain": "retain", "holdout": "holdout"}
+SETS = {
+    "forget": "forget",
+    "forget_holdout": "forget, held out",
+    "retain": "retain",
+    "holdout": "holdout",
+    "siblings": "siblings",
+}
 
 
 def text(report: Mapping[str, Any], verdict: Verdict) -> str:

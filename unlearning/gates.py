@@ -81,7 +81,13 @@ def _integrity(report: Mapping[str, Any], checkpoints: Mapping[str, str]) -> Cri
 
 
 def _retention(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
-    return [_at_least("retention", _score(report, "retention"), gates.retention_at_least, "kept on held-out images")]
+    kept = _at_least("retention", _score(report, "retention"), gates.retention_at_least, "kept on held-out images")
+    bound = gates.sibling_retention_at_least
+    if bound is None:
+        return [kept]
+    what = "kept on held-out images of the classes that look like the forgotten ones"
+    siblings = _at_least("sibling_retention", _score(report, "sibling_retention"), bound, what, bound.blocking)
+    return [kept, siblings]
 
 
 def _unreconstructable(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
@@ -143,9 +149,9 @@ def _difference(score: _Score, other: _Score, both: bool = False) -> _Score:
     return _Score(abs(gap) if both else gap)
 
 
-def _at_least(name: str, score: _Score, threshold: Threshold, what: str) -> Criterion:
+def _at_least(name: str, score: _Score, threshold: Threshold, what: str, blocking: bool = True) -> Criterion:
     holds = score.value is not None and score.value >= threshold.value
-    return _compared(name, score, threshold, f">= {threshold.value:g}", holds, what, blocking=True)
+    return _compared(name, score, threshold, f">= {threshold.value:g}", holds, what, blocking)
 
 
 def _at_most(name: str, score: _Score, threshold: Threshold, what: str, blocking: bool = True) -> Criterion:

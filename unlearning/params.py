@@ -68,6 +68,9 @@ class Budget(_Section):
     warmup_steps: int = Field(0, ge=0, description="linear warm-up; then a half cosine to 0")
     weight_decay: float = Field(0.05, ge=0)
     gradient_clip: float = Field(3.0, gt=0, description="largest global gradient norm")
+    chunk: int | None = Field(
+        None, gt=0, description="images a set in one forward and backward pass; fewer need less memory, null = all"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 = autocast")
     save_every: int = Field(200, gt=0, description="steps between resumable states")
     log_every: int = Field(20, gt=0, description="steps between log lines")
@@ -81,6 +84,11 @@ class Unlearn(_Section):
     merge: Choice
     scope: Choice
     budget: Budget
+    holes: Literal["step", "row"] = Field(
+        "step", description="step: drawn anew whenever an image comes, as published; row: an image keeps its hole"
+    )
+    cache: bool = Field(True, description="compute once what never changes for an image; no result depends on it")
+    cache_gib: float = Field(16.0, gt=0, description="most disk that may take; what does not fit is computed anew")
 
 
 class Evaluate(_Section):
@@ -93,6 +101,9 @@ class Evaluate(_Section):
     batch_size: int = Field(256, gt=0)
     bootstrap: int = Field(1_000, ge=100, description="resamples of images, for the intervals")
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    siblings: tuple[str, ...] = Field(
+        (), description="retained classes that look like the forgotten ones: a set of their own; empty = no such set"
+    )
 
 
 class Threshold(_Section):
@@ -102,6 +113,12 @@ class Threshold(_Section):
     source: str = Field(min_length=8, description="why this number: a paper, a policy, a measurement")
 
 
+class Advice(Threshold):
+    """A bound that is reported, and refuses only where `blocking` says so."""
+
+    blocking: bool = Field(False, description="true = a model that misses this bound may not ship")
+
+
 class Gates(_Section):
     """When a model may ship. The goal of the batch's requests decides which bounds apply."""
 
@@ -109,6 +126,7 @@ class Gates(_Section):
     retention_at_least: Threshold
     over_forgetting_margin: Threshold
     reference_distance_at_most: Threshold
+    sibling_retention_at_least: Advice | None = Field(None, description="for evaluate.siblings; absent = no bound")
 
 
 class Report(_Section):

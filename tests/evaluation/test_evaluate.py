@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from unlearning import files, gates
+from unlearning.errors import ParamsError
 from unlearning.evidence import lineage
 from unlearning.log import silent
 from unlearning.params import Params
@@ -120,3 +121,50 @@ def test_evaluating_again_reuses_and_evaluating_afresh_agrees(trained: Trained) 
     trained.batch.lineage("evaluation_report").unlink()
     evaluate.run(trained.params, trained.batch, silent)
     assert trained.batch.report.read_bytes() == report
+
+
+def _watching(repository: Path, *classes: str, **more: object) -> Params:
+    """Sevens look like nothing here; what counts is that they are a set of their own. No metric reads features."""
+    light = {"evaluate.metrics": [{"kind": "mse"}], "evaluate.siblings": list(classes), **more}
+    return Params.read(repository / "params.yaml", {**OVERRIDES, **light})
+
+
+def test_siblings_are_a_set_of_their_own_with_a_score(trained: Trained, repository: Path) -> None:
+    bound = {"value": 2.0, "source": "no model can keep so much: the advice must fail"}
+    params = _watching(repository, "5", "9", **{"gates.sibling_retention_at_least": bound})
+    notes: list[str] = []
+    evaluate.run(params, trained.batch, lambda line: notes.append(line.note))
+    report = files.read_json(trained.batch.report)
+    assert report["extractor"] is None
+    assert not any("extractor" in note for note in notes)
+
+    found = report["sets"]["siblings"]
+    mse = {role: metrics["mse"] for role, metrics in found["metrics"].items()}
+    moved = (mse["unlearned"] - mse["original"]) / (mse["mean_picture"] - mse["original"])
+    assert set(found["mse_by_class"]) == {"5", "9"}
+    assert report["scores"]["sibling_retention"]["set"] == "siblings"
+    assert report["scores"]["sibling_retention"]["value"] == pytest.approx(1 - moved)
+    assert "reference_sibling_retention" in report["scores"]
+
+    said = {criterion["name"]: criterion for criterion in report["criteria"]}
+    assert (said["sibling_retention"]["status"], said["sibling_retention"]["blocking"]) == ("fail", False)
+    html = trained.batch.report.with_name("report.html").read_text()
+    assert "Retention of siblings" in html
+    assert "5+" in html
+
+
+def test_a_sibling_that_blocks_refuses(trained: Trained, repository: Path) -> None:
+    bound = {"value": 2.0, "source": "no model can keep so much", "blocking": True}
+    params = _watching(repository, "5", **{"gates.sibling_retention_at_least": bound})
+    report = {**files.read_json(trained.batch.report), "scores": {"sibling_retention": {"value": 0.99}}}
+    verdict = gates.evaluate(report, params.gates, report["checkpoints"])
+    assert [one.status for one in verdict.criteria if one.name == "sibling_retention"] == ["fail"]
+    assert not verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("3", "class '3' is one to forget"), ("three", "no held-out image is of class 'three'")]
+)
+def test_a_sibling_that_cannot_be_is_named(trained: Trained, repository: Path, name: str, sentence: str) -> None:
+    with pytest.raises(ParamsError, match=sentence):
+        evaluate.run(_watching(repository, name), trained.batch, silent)

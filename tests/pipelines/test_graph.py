@@ -63,7 +63,8 @@ def test_the_checks_say_what_the_gates_say(ran: Ran) -> None:
         assert said[criterion.name].description == criterion.sentence
         assert said[criterion.name].partition == "b1"
     rest = said.keys() - {criterion.name for criterion in verdict.criteria}
-    assert rest == {"reference_distance"}
+    assert rest == {"reference_distance", "sibling_retention"}
+    assert said["sibling_retention"].description == "gates.sibling_retention_at_least is not set"
     assert said["reference_distance"].passed
     assert said["reference_distance"].description == "does not apply to the goal unreconstructable"
 

@@ -18,6 +18,7 @@ SET_NAMES = {
     "forget_holdout": "forget (held out)",
     "retain": "retain (trained on)",
     "holdout": "retain (held out)",
+    "siblings": "siblings (held out)",
 }
 ROLE_COLOURS = {
     "original": "#3b6ea5",
@@ -27,20 +28,21 @@ ROLE_COLOURS = {
 }
 _ROW_NAMES = {"mean_picture": "mean picture"}
 _HIDDEN_ROWS = {"mean_picture"}
+_CLASS_MARKS = {"forget": "*", "forget_holdout": "*", "siblings": "+"}
 
 
 def pictures(shown: Mapping[str, Rows]) -> bytes:
     """What each model draws: one block a set (held-out images where there are some), one row a model."""
     blocks = [name for name in (_first(shown, "forget_holdout", "forget"), _first(shown, "holdout", "retain")) if name]
     if not blocks:
-        return _png(Figure(figsize=(4, 1)))
+        return png(Figure(figsize=(4, 1)))
     labels = [label for label in shown[blocks[0]] if label not in _HIDDEN_ROWS]
     widest = max(len(next(iter(shown[name].values()))) for name in blocks)
     figure = Figure(figsize=(1.4 + 0.62 * widest * len(blocks), 0.5 + 0.62 * len(labels)), layout="constrained")
     axes = figure.subplots(1, len(blocks), squeeze=False)[0]
     for axis, name in zip(axes, blocks, strict=True):
         _draw_block(axis, name, shown[name], labels, first=name == blocks[0])
-    return _png(figure, dpi=130)
+    return png(figure, dpi=130)
 
 
 def scores(report: Mapping[str, Any]) -> bytes:
@@ -68,7 +70,7 @@ def scores(report: Mapping[str, Any]) -> bytes:
     axis.set_ylabel("forgetting (1 = knows nothing)")
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def classes(report: Mapping[str, Any]) -> bytes:
@@ -85,18 +87,19 @@ def classes(report: Mapping[str, Any]) -> bytes:
     axis.set_ylabel("MSE on missing pixels")
     axis.legend(frameon=False, ncols=2, fontsize="small")
     axis.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def class_errors(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Per class, held-out images where there are some: forget classes first, then the kept ones."""
+    """Per class, held out where there are such images: forget classes (*), siblings (+), then the other kept ones."""
     sets = report["sets"]
-    chosen = [name for name in (_first(sets, "forget_holdout", "forget"), _first(sets, "holdout", "retain")) if name]
-    return {
-        f"{label}*" if name.startswith("forget") else label: by_role
-        for name in chosen
-        for label, by_role in sets[name]["mse_by_class"].items()
-    }
+    siblings = sets.get("siblings", {"mse_by_class": {}})["mse_by_class"]
+    errors = {}
+    for name in (_first(sets, "forget_holdout", "forget"), _first(sets, "siblings"), _first(sets, "holdout", "retain")):
+        for label, by_role in sets[name]["mse_by_class"].items() if name else ():
+            if name == "siblings" or label not in siblings:
+                errors[label + _CLASS_MARKS.get(str(name), "")] = by_role
+    return errors
 
 
 def strip(row: np.ndarray) -> bytes:
@@ -128,7 +131,8 @@ def _side_by_side(row: np.ndarray, gap: int, scale: int = 1) -> np.ndarray:
     return np.concatenate(list(framed), axis=1)
 
 
-def _png(figure: Figure, dpi: int = 110) -> bytes:
+def png(figure: Figure, dpi: int = 110) -> bytes:
+    """The figure as a PNG that names no software, so that the same numbers give the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

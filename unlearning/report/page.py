@@ -29,6 +29,10 @@ _SCORES = {
     "reference_forgetting_trained": ("The reference's forgetting, forget set", "the same, on the forget set itself"),
     "reference_retention": ("The reference's retention", "how far retraining alone moves what is kept"),
 }
+_SIBLING_SCORES = {
+    "sibling_retention": ("Retention of siblings", "the same, on the kept classes that look like the forgotten ones"),
+    "reference_sibling_retention": ("The reference's, of siblings", "how far retraining alone moves those"),
+}
 
 
 def render(
@@ -52,7 +56,7 @@ def render(
         roles=_ROLES,
         colours=ROLE_COLOURS,
         metrics=_METRICS,
-        scores={name: (*words, report["scores"].get(name)) for name, words in _SCORES.items()},
+        scores={name: (*words, report["scores"].get(name)) for name, words in _titles(report).items()},
         grids={name: _strips(rows) for name, rows in shown.items()},
         hidden=[name for name in report["sets"] if name not in shown],
         classes=_bars(figures.class_errors(report)),
@@ -60,6 +64,11 @@ def render(
         inputs=inputs,
         code=code,
     )
+
+
+def _titles(report: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What each score is called; the siblings' only where some were measured."""
+    return {**_SCORES, **{name: words for name, words in _SIBLING_SCORES.items() if name in report["scores"]}}
 
 
 def _strips(rows: Rows) -> dict[str, tuple[str, int]]:

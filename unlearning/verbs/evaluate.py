@@ -1,8 +1,9 @@
 """Measure the original, the unlearned and the reference model side by side, and say whether the model may ship.
 
 Four sets: `forget` (images to forget that training saw), `forget_holdout` (images to forget it never saw: the same
-class or person), `retain` and `holdout` (no request covers them and no training saw them). Everything is measured on
-missing pixels, under several draws of the corruption.
+class or person), `retain` and `holdout` (no request covers them and no training saw them). A fifth, `siblings`, where
+`evaluate.siblings` names classes: their held-out images. Everything is measured on missing pixels, under several draws
+of the corruption.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from unlearning import digests, files, gates
 from unlearning.contracts import Corruption, ImageSource, Metric
 from unlearning.data import manifest
 from unlearning.data.images import ImageSet
+from unlearning.errors import ParamsError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
@@ -57,8 +59,10 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     metrics = [Metric.chosen(choice, "evaluate.metrics") for choice in params.evaluate.metrics]
     if not any(metric.kind == "mse" for metric in metrics):
         metrics.append(Mse())  # the scores are made of it
-    log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
-    extractor = _extractor(params, batch, tables, images, corruption, device)
+    extractor = None
+    if any(metric.reads_features for metric in metrics):
+        log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
+        extractor = _extractor(params, batch, tables, images, corruption, device)
     subjects = Subjects(models, _mean_picture(images["retain"]), corruption, metrics, extractor, device)
     plan = params.evaluate
     measured = {
@@ -88,12 +92,29 @@ def _sets(params: Params, batch: BatchFolder) -> dict[str, pa.Table]:
         "retain": manifest.read(batch.retain),
         "holdout": manifest.read(batch.holdout),
     }
+    if params.evaluate.siblings:
+        tables["siblings"] = _siblings(params.evaluate.siblings, tables["holdout"], forget, batch)
     most = params.evaluate.max_images
     for name, table in tables.items():
         if len(table) > most:
             rows = torch.randperm(len(table), generator=generator(0, "evaluate", name))[:most]
             tables[name] = table.take(np.sort(rows.numpy()))
     return tables
+
+
+def _siblings(names: tuple[str, ...], holdout: pa.Table, forget: pa.Table, batch: BatchFolder) -> pa.Table:
+    """The held-out rows of the classes `names`, none of which may be one to forget. Raises ParamsError."""
+    gone = sorted(set(names) & set(forget["class"].to_pylist()))
+    if gone:
+        raise ParamsError(
+            f"evaluate.siblings: class {gone[0]!r} is one to forget in batch {batch.key}; name classes that are kept"
+        )
+    known = set(holdout["class"].to_pylist())
+    unknown = sorted(set(names) - known)
+    if unknown:
+        exist = ", ".join(sorted(known - set(forget["class"].to_pylist())))
+        raise ParamsError(f"evaluate.siblings: no held-out image is of class {unknown[0]!r}; classes that are: {exist}")
+    return holdout.filter(pc.is_in(holdout["class"], pa.array(names)))
 
 
 def _mean_picture(retain: ImageSource) -> torch.Tensor:
@@ -164,7 +185,7 @@ def _scores(params: Params, measured: Mapping[str, Measured]) -> dict[str, Score
             model, original, mean_picture, params.evaluate.bootstrap, params.evaluate.confidence, measured_on=name
         )
 
-    return {
+    scores = {
         "forgetting": score("unlearned", headline),
         "forgetting_trained": score("unlearned", "forget"),
         "retention": kept(score("unlearned", kept_on)),
@@ -173,6 +194,10 @@ def _scores(params: Params, measured: Mapping[str, Measured]) -> dict[str, Score
         "reference_forgetting_trained": score("reference", "forget"),
         "reference_retention": kept(score("reference", kept_on)),
     }
+    if "siblings" in measured:
+        scores["sibling_retention"] = kept(score("unlearned", "siblings"))
+        scores["reference_sibling_retention"] = kept(score("reference", "siblings"))
+    return scores
 
 
 def _as_json(score: Score | None) -> dict[str, Any] | None:

@@ -10,3 +10,4 @@ forgetting = gate_check("forgetting", "What must go is drawn as badly as by a mo
 forgetting_trained = gate_check("forgetting_trained", "The same, on the images that training saw.")
 reference_distance = gate_check("reference_distance", "The model behaves like one that never saw the forget set.")
 over_forgetting = gate_check("over_forgetting", "Not so wrong that the picture betrays what was forgotten.", False)
+sibling_retention = gate_check("sibling_retention", "Kept classes that look like the forgotten ones are too.", False)
