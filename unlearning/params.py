@@ -71,6 +71,9 @@ class Budget(_Section):
     chunk: int | None = Field(
         None, gt=0, description="images a set in one forward and backward pass; fewer need less memory, null = all"
     )
+    chunk: int | None = Field(
+        None, gt=0, description="images a set in one forward and backward pass; fewer need less memory, null = all"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 = autocast")
     save_every: int = Field(200, gt=0, description="steps between resumable states")
     log_every: int = Field(20, gt=0, description="steps between log lines")
@@ -84,6 +87,11 @@ class Unlearn(_Section):
     merge: Choice
     scope: Choice
     budget: Budget
+    holes: Literal["step", "row"] = Field(
+        "step", description="step: drawn anew whenever an image comes, as published; row: an image keeps its hole"
+    )
+    cache: bool = Field(True, description="compute once what never changes for an image; no result depends on it")
+    cache_gib: float = Field(16.0, gt=0, description="most disk that may take; what does not fit is computed anew")
     holes: Literal["step", "row"] = Field(
         "step", description="step: drawn anew whenever an image comes, as published; row: an image keeps its hole"
     )

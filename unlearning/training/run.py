@@ -27,6 +27,7 @@ class Run:
     recipe: dict[str, Any]  # its identity, JSON: resumable state of another one is refused
     prepared_method: Prepared = field(default_factory=dict)
     prepared_scope: Prepared = field(default_factory=dict)
+    holes_by_row: bool = False  # an image loses the same pixels whenever it comes
 
 
 @dataclass(frozen=True, slots=True)

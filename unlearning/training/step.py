@@ -7,10 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from unlearning import digests
 from unlearning.errors import CheckpointError, ParamsError
 from unlearning.params import Budget
 from unlearning.training import gradients
 from unlearning.training.gradients import Losses
+from unlearning.training.holes import Holes
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.schedule import learning_rate
@@ -25,8 +27,10 @@ class Step:
         self._run = run
         self._moving = _moving(run)
         place = Place.of(world, run.budget.seed, run.budget.batch_size)
-        task = Task(run.student, run.original, run.method, run.corruption, run.prepared_method, place, world.device)
-        self._gradients = gradients.of(run.merge, task, self._moving, world, run.budget.precision)
+        holes = Holes(run.corruption, run.holes_by_row)
+        task = Task(run.student, run.original, run.method, holes, run.prepared_method, place, world.device)
+        self._gradients = gradients.of(run.merge, task, self._moving, world, run.budget)
+        self._buffers_at_start = {name: _sha256(buffer) for name, buffer in run.student.named_buffers()}
         self._optimizer = _optimizer(list(self._moving.values()), run.budget)
         self._prepared_scope = {name: value.to(world.device) for name, value in run.prepared_scope.items()}
 
@@ -45,9 +49,13 @@ class Step:
         return losses, norm
 
     def memory(self) -> dict[str, Tensor]:
-        """What changes from step to step: parameters in scope, buffers, and the optimizer's averages."""
+        """What changes from step to step: parameters in scope, buffers that moved, and the optimizer's averages."""
         values: dict[str, Tensor] = {f"weight/{name}": weight for name, weight in self._moving.items()}
-        values |= {f"buffer/{name}": buffer for name, buffer in self._run.student.named_buffers()}
+        values |= {
+            f"buffer/{name}": buffer
+            for name, buffer in self._run.student.named_buffers()
+            if _sha256(buffer) != self._buffers_at_start[name]  # a VQ-GAN's 220 MB never do
+        }
         for name, weight in self._moving.items():
             values |= {f"optimizer/{what}/{name}": kept for what, kept in self._optimizer.state.get(weight, {}).items()}
         return {name: value.detach().cpu().contiguous().clone() for name, value in values.items()}
@@ -58,7 +66,7 @@ class Step:
             for name, weight in self._moving.items():
                 weight.copy_(values[f"weight/{name}"])
             for name, buffer in self._run.student.named_buffers():
-                buffer.copy_(values[f"buffer/{name}"])
+                buffer.copy_(values.get(f"buffer/{name}", buffer))
         names = {id(weight): name for name, weight in self._moving.items()}
         grouped = [names[id(weight)] for group in self._optimizer.param_groups for weight in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
@@ -78,6 +86,10 @@ def refuse_not_finite(stage: str, number: int, measured: dict[str, float]) -> No
                 f"{stage}: the {name} is {value} at step {number}; training stopped and the last good state is kept, "
                 f"a smaller learning_rate is right"
             )
+
+
+def _sha256(buffer: Tensor) -> str:
+    return digests.of_bytes(buffer.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 def _moving(run: Run) -> dict[str, nn.Parameter]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from unlearning.contracts import Corruption, Generator, Method, Prepared
+from unlearning.contracts import Generator, Method, Prepared
 from unlearning.randomness import Draws, generator
+from unlearning.training.holes import Holes
 from unlearning.training.parallel import World
-from unlearning.types import Batch, Corrupted, Drawn, Pair, Sample, Terms
+from unlearning.types import Batch, Drawn, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Task(nn.Module):
         student: Generator,
         original: Generator | None,
         method: Method,
-        corruption: Corruption,
+        holes: Holes,
         prepared: Prepared,
         place: Place,
         device: torch.device,
@@ -51,23 +52,21 @@ class Task(nn.Module):
         self.student = student.to(device).train()
         # In a tuple, so that it is no submodule: neither trained, nor saved, nor broadcast.
         self._original = (student if original is None else original.to(device).eval().requires_grad_(False),)
-        self._method, self._corruption, self._place, self._device = method, corruption, place, device
+        self._method, self._holes, self._place, self._device = method, holes, place, device
         self._prepared = {name: value.to(device) for name, value in prepared.items()}
 
-    def forward(self, drawn: Drawn, step: int) -> Terms:
-        """Corrupt, and let the method speak. Random numbers are a function of (seed, step, row)."""
-        place = self._place
+    def forward(self, drawn: Drawn, step: int, skipped: int = 0) -> Terms:
+        """Corrupt, and let the method speak. Random numbers are a function of (seed, step, row).
+
+        `drawn` may be a part of this process's rows; `skipped` is how many came before it.
+        """
+        place, rows = self._place, len(drawn.retain.rows)
+        first = place.first + skipped
         # A network's own dropout draws from torch's global stream; that, too, is made a function of its place.
-        torch.manual_seed(generator(place.seed, "network", step, place.first).initial_seed())
-        draws = Draws(place.seed, place.rows, place.first, place.total, (step,), self._device)
+        torch.manual_seed(generator(place.seed, "network", step, first).initial_seed())
+        draws = Draws(place.seed, rows, first, place.total, (step,), self._device)
         batch = Batch(
-            forget=self._corrupted(drawn.forget, draws.at("corruption", "forget")),
-            retain=self._corrupted(drawn.retain, draws.at("corruption", "retain")),
+            forget=self._holes.pair("forget", drawn.forget, draws),
+            retain=self._holes.pair("retain", drawn.retain, draws),
         )
         return self._method.terms(self.student, self._original[0], batch, draws, self._prepared)
-
-    def _corrupted(self, sample: Sample, draws: Draws) -> Pair:
-        clean = sample.images.to(self._device, non_blocking=True)
-        if not len(clean):  # an absent set: no rows, and no hole to draw
-            return Pair(clean, Corrupted(clean, clean[:, :1].bool()), sample.rows)
-        return Pair(clean, self._corruption(clean, draws), sample.rows)
