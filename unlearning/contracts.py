@@ -125,6 +125,7 @@ class Method(Recipe):
     """One way to forget: two terms per image. What merges them and what moves are chosen beside it."""
 
     requires: ClassVar[type[nn.Module]] = Generator  # the family whose abilities the terms use
+    uses_targets: ClassVar[bool] = False  # True: takes `batch.retain.known.target` in the original's stead
     uses_original: ClassVar[bool] = True  # False: the frozen original is never looked at
     uses_forget: ClassVar[bool] = True  # False: no forget image is ever loaded
 

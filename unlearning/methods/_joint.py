@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from unlearning.contracts import Generator, ImageSource
+from unlearning.contracts import Generator, ImageSource, Preparation, Prepared
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Corrupted, Images, Latents, Pair, PerImage, Terms, View, joined_view
+from unlearning.types import Batch, Images, Latents, Pair, PerImage, Terms, View, joined_view
 
 _CHUNK_IMAGES = 64  # measured at once: memory, not the result, depends on it
 
@@ -43,6 +44,26 @@ def targets(original: Generator, shown: Pair, retain: Pair, views: tuple[View, V
     return along_batch(*found, *([kept(original, retain, views[1])] if len(retain) else []))
 
 
+@torch.no_grad()
+def encoded_once(given: Preparation, pictures: Images) -> Prepared:
+    """E0(T(p)) of pictures [K, C, H, W], {"encoded/0": [K, ...], ...}; empty where T or the view is drawn anew."""
+    if not (given.corruption.fixed and given.original.view_is_fixed):
+        return {}
+    parts = list[Latents]()
+    for number, some in enumerate(pictures.split(_CHUNK_IMAGES)):  # type: ignore[no-untyped-call]
+        clean = some.to(given.device)
+        draws = replace(given.draws, rows=len(clean), first=0, total=None).at("encoded_once", number)
+        pair = Pair(clean, given.corruption(clean, draws), torch.arange(len(clean)))
+        parts.append(given.original.encode(pair, given.original.draw_view(pair.corrupted, draws)))
+    return {f"encoded/{level}": part.cpu() for level, part in enumerate(along_batch(*parts))}
+
+
+def remembered(prepared: Prepared, which: Tensor) -> Latents:
+    """What `encoded_once` found, of the pictures `which` [F] int64; no map at all where it found nothing."""
+    levels = sum(name.startswith("encoded/") for name in prepared)
+    return tuple(prepared[f"encoded/{level}"][which] for level in range(levels))
+
+
 def along_batch(*parts: Latents) -> Latents:
     """Encodings of several sets as one, map by map."""
     return tuple(torch.cat(maps) for maps in zip(*parts, strict=True))
@@ -50,8 +71,7 @@ def along_batch(*parts: Latents) -> Latents:
 
 def under_holes(picture: Images, forget: Pair) -> Pair:
     """Another picture [F, C, H, W] in the place of each forget image: x and T(x) under that image's hole."""
-    missing = forget.corrupted.missing
-    return Pair(picture, Corrupted(picture.masked_fill(missing, 0.0), missing), forget.rows)
+    return Pair(picture, forget.corrupted.of(picture), forget.rows)
 
 
 def terms_of(per_image: PerImage, batch: Batch) -> Terms:

@@ -12,11 +12,24 @@ the same for every forget image under one hole. Only the encoder moves (scope `e
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 
 from unlearning.contracts import Generator, Method, Preparation, Prepared
-from unlearning.methods._joint import distance, spread, targets, terms_of, under_holes, views_of
+from unlearning.methods._joint import (
+    along_batch,
+    distance,
+    encoded_once,
+    kept,
+    remembered,
+    spread,
+    targets,
+    terms_of,
+    under_holes,
+    views_of,
+)
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Terms, joined_view
 
@@ -24,21 +37,32 @@ from unlearning.types import Batch, Terms, joined_view
 class MeanTarget(Method, kind="mean_target"):
     """Move the encoding of every forget image onto the original's encoding of the retain set's mean picture."""
 
+    uses_targets: ClassVar[bool] = True
+
     measured_images: int = Field(
         4_096, ge=1, description="retain images that the mean picture is taken from; search 256 to all of them"
     )
 
+    def asks_original(self, prepared: Prepared, targets_known: bool) -> bool:
+        """Not where its encodings of m and of the retain images are all at hand."""
+        return not (targets_known and remembered(prepared, torch.arange(1)))
+
     def prepare(self, given: Preparation) -> Prepared:
-        """The mean picture of the retain set, [C, H, W]."""
+        """The mean picture of the retain set, [C, H, W], and its encoding where the hole is the same at every step."""
         sums, count = torch.zeros((), dtype=torch.float64), 0
         for images in spread(given.retain, self.measured_images):
             sums, count = sums + images.double().sum(dim=0), count + len(images)
-        return {"mean_picture": (sums / count).float()}
+        mean = (sums / count).float()
+        return {"mean_picture": mean, **encoded_once(given, mean[None])}
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """One pass of the student over both sets; the original is asked for m and for the retain rows apart."""
         views = views_of(student, batch, draws)
-        mean = prepared["mean_picture"].to(batch.forget.clean).expand_as(batch.forget.clean)
-        target = targets(original, under_holes(mean, batch.forget), batch.retain, views)
+        sent = remembered(prepared, torch.zeros(len(batch.forget), dtype=torch.int64))
+        if sent and len(batch.retain):
+            target = along_batch(sent, kept(original, batch.retain, views[1]))
+        else:
+            mean = prepared["mean_picture"].to(batch.forget.clean).expand_as(batch.forget.clean)
+            target = targets(original, under_holes(mean, batch.forget), batch.retain, views)
         moved = student.encode(batch.forget.joined(batch.retain), joined_view(*views))
         return terms_of(distance(moved, target), batch)

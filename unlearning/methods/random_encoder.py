@@ -12,6 +12,7 @@ s^2. Only the encoder moves (scope `encoder`); alpha is the merge's `forget_weig
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -25,6 +26,8 @@ from unlearning.types import Batch, Corrupted, Latents, Pair, Terms, joined_view
 
 class RandomEncoder(Method, kind="random_encoder"):
     """Move the encoding of every forget image onto noise drawn in the space of encodings."""
+
+    uses_targets: ClassVar[bool] = True
 
     measured_images: int = Field(
         256, ge=1, description="retain images whose encodings fix the noise's mean and deviation; not worth a search"
