@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearning.contracts import Corruption, Generator, GeneratorRecipe
+from unlearning.contracts import Corruption, Drawing, Generator, GeneratorRecipe
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.data.batches import Batches
 from unlearning.generators.mae import MaeRecipe
@@ -40,7 +40,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
 }
 
 
-class ToyGenerator(Generator):
+class ToyGenerator(Drawing):
     """E and D are one linear map each, over all pixels of the corrupted image; the view is a shift of the latents."""
 
     def __init__(self, pixels: int, width: int = 6) -> None:
@@ -58,10 +58,14 @@ class ToyGenerator(Generator):
         predicted = self.out(self.encode(pair, view)[0]).view_as(pair.clean)
         return (predicted - pair.clean).square().masked_fill(~pair.corrupted.missing, 0.0).mean(dim=(1, 2, 3))
 
+    def draw(self, pair: Pair, view: View) -> Images:
+        invented = self.out(self.encode(pair, view)[0]).view_as(pair.clean)
+        return torch.where(pair.corrupted.missing, invented, pair.corrupted.images)
+
     def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
         pair = Pair(corrupted.images, corrupted, torch.arange(len(corrupted.images)))
-        invented = self.out(self.encode(pair, self.draw_view(corrupted, draws))[0]).view_as(corrupted.images)
-        return torch.where(corrupted.missing, invented.clamp(-1, 1), corrupted.images)
+        drawn = self.draw(pair, self.draw_view(corrupted, draws))
+        return torch.where(corrupted.missing, drawn.clamp(-1, 1), corrupted.images)
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         return {"into.weight": self.into.weight}
@@ -86,10 +90,9 @@ class ToyPyramid(ToyGenerator):
         drawn = self._drawn(self.encode(pair, view), pair.clean)
         return (drawn - pair.clean).square().masked_fill(~pair.corrupted.missing, 0.0).mean(dim=(1, 2, 3))
 
-    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
-        pair = Pair(corrupted.images, corrupted, torch.arange(len(corrupted.images)))
-        drawn = self._drawn(self.encode(pair, self.draw_view(corrupted, draws)), corrupted.images)
-        return torch.where(corrupted.missing, drawn.clamp(-1, 1), corrupted.images)
+    def draw(self, pair: Pair, view: View) -> Images:
+        drawn = self._drawn(self.encode(pair, view), pair.clean)
+        return torch.where(pair.corrupted.missing, drawn, pair.corrupted.images)
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         return {name: weight for name, weight in self.named_parameters() if name.startswith("levels.")}
@@ -102,12 +105,16 @@ class ToyPyramid(ToyGenerator):
 class ToyRecipe(GeneratorRecipe):
     """Unregistered, so that no list of kinds ever shows it."""
 
+    abilities = (Drawing,)
+
     def build(self, image_size: int, channels: int) -> Generator:
         return ToyGenerator(channels * image_size**2)
 
 
 class ToyPyramidRecipe(GeneratorRecipe):
     """Unregistered, with structured latents."""
+
+    abilities = (Drawing,)
 
     def build(self, image_size: int, channels: int) -> Generator:
         return ToyPyramid(channels)

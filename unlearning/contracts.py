@@ -66,6 +66,22 @@ class Generator(nn.Module, ABC):
         """The weights of E alone, by their names in the state dict."""
 
 
+class Drawing(Generator):
+    """A generator that draws its picture in one pass that gradients flow through."""
+
+    @abstractmethod
+    def draw(self, pair: Pair, view: View) -> Images:
+        """D(E(T(x))), not clamped: [B, C, H, W] float32. Visible pixels come back untouched."""
+
+
+class Diffusing(Generator):
+    """A generator whose encoder is fed the hole too, noised: what stands in it can be drowned."""
+
+    @abstractmethod
+    def encode_drowned(self, pair: Pair, view: View) -> Latents:
+        """E told the view's timestep, the hole nothing but the view's noise; what is visible stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A generator read from a published file. What never trains (positions, a tokenizer) stands in its buffers."""
@@ -78,6 +94,9 @@ class Published:
 
 class GeneratorRecipe(Recipe):
     """How to build one generator family for images [B, channels, size, size]. Weights are loaded by the caller."""
+
+    abilities: ClassVar[tuple[type[Generator], ...]] = ()  # Drawing, Diffusing: known before anything is built
+    reads_degraded: ClassVar[bool] = False  # True: takes a picture that is degraded everywhere as a hint
 
     def build(self, image_size: int, channels: int) -> Generator:
         """Random weights from torch's global seed. Raises ParamsError if the sizes do not fit."""
@@ -95,16 +114,30 @@ class GeneratorRecipe(Recipe):
 
 
 class Corruption(Recipe):
-    """A degradation operator T. The hole has equal size on every image of a batch."""
+    """A degradation operator T. The hole has equal size on every image of a batch.
+
+    Most take pixels away. Some (`degrades`) take something away of every pixel: all are missing, and what is left of
+    the picture is shown.
+    """
 
     fixed: ClassVar[bool] = False  # True: nothing is drawn, T(x) of an image is the same at every step
+    degrades: ClassVar[bool] = False  # True: there is no hole, every pixel must be invented from `degraded`
+    least_channels: ClassVar[int] = 1  # of fewer T takes nothing away, and refuses
 
     def missing(self, images: Images, draws: Draws) -> Missing:
-        """Which pixels T takes away; never all, never none."""
+        """Which pixels T takes away; never none, all only if it `degrades`. Raises ParamsError if T does not fit."""
+        if self.degrades:
+            return torch.ones_like(images[:, :1], dtype=torch.bool)
+        raise NotImplementedError
+
+    def degraded(self, images: Images) -> Images:
+        """Where T `degrades`: what is left of the picture, in the picture's own shape. Nothing is drawn."""
         raise NotImplementedError
 
     def __call__(self, images: Images, draws: Draws) -> Corrupted:
-        """T(x): missing pixels are set to 0, the middle grey."""
+        """T(x): missing pixels are set to 0, the middle grey, or to what is left of them."""
+        if self.degrades:
+            return Corrupted(self.degraded(images), self.missing(images, draws), self.degraded)
         missing = self.missing(images, draws)
         return Corrupted(images.masked_fill(missing, 0.0), missing)
 
@@ -128,6 +161,11 @@ class Method(Recipe):
     uses_targets: ClassVar[bool] = False  # True: takes `batch.retain.known.target` in the original's stead
     uses_original: ClassVar[bool] = True  # False: the frozen original is never looked at
     uses_forget: ClassVar[bool] = True  # False: no forget image is ever loaded
+    forget_reads_retain: ClassVar[bool] = False  # True: what forget images are taught depends on the retain images
+
+    def needs(self) -> type[nn.Module]:
+        """What the generator must be for these fields: `requires`, or more."""
+        return self.requires
 
     def asks_original(self, prepared: Prepared, targets_known: bool) -> bool:
         """Whether `terms` still looks at the original, when its encodings of retain images come with the batch."""

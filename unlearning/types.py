@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -70,14 +71,24 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Corrupted:
-    """What the generator is allowed to see: T(x), and where T took something away."""
+    """What the generator is allowed to see: T(x), and where T took something away.
+
+    Everything may be missing: then `images` are no picture with a hole, but what T left of the whole of it.
+    """
 
     images: Images
     missing: Missing
+    degraded: Callable[[Images], Images] | None = None  # T itself, where it left something of every pixel
 
     def joined(self, other: Corrupted) -> Corrupted:
         """Both along the batch."""
-        return Corrupted(torch.cat([self.images, other.images]), torch.cat([self.missing, other.missing]))
+        images, missing = torch.cat([self.images, other.images]), torch.cat([self.missing, other.missing])
+        return Corrupted(images, missing, self.degraded or other.degraded)
+
+    def of(self, picture: Images) -> Corrupted:
+        """T of another picture [B, C, H, W], under the same holes."""
+        left = picture.masked_fill(self.missing, 0.0) if self.degraded is None else self.degraded(picture)
+        return replace(self, images=left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests import toys
-from unlearning.contracts import Generator
+from unlearning.contracts import Diffusing, Drawing, Generator
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Pair, joined_view
 from unlearning.verbs._kinds import register
@@ -51,6 +51,45 @@ def test_the_same_draws_give_the_same_view_and_the_same_picture(generator: Gener
     with torch.no_grad():
         first, second = (generator.reconstruct(corrupted, Draws(3, 4)) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_does_what_its_recipe_says_before_anything_is_built(kind: str, generator: Generator) -> None:
+    abilities = RECIPES[kind].abilities
+    assert [isinstance(generator, ability) for ability in (Drawing, Diffusing)] == [
+        ability in abilities for ability in (Drawing, Diffusing)
+    ]
+
+
+def test_what_is_drawn_is_the_picture_before_it_is_clamped(generator: Generator) -> None:
+    """And gradients go through it to the encoder."""
+    if not isinstance(generator, Drawing):
+        pytest.skip("it draws in many steps")
+    pair = toys.pair("retain")
+    drawn = generator.draw(pair, generator.draw_view(pair.corrupted, Draws(0, 4)))
+    clamped = torch.where(pair.corrupted.missing, drawn.clamp(-1, 1), drawn)
+    assert torch.equal(clamped, generator.reconstruct(pair.corrupted, Draws(0, 4)))
+    drawn.square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in generator.encoder_parameters().values())
+
+
+def test_a_drowned_hole_is_noise_at_every_timestep(generator: Generator) -> None:
+    """Nothing of the truth is left in it; what is visible still is, and the timestep is told."""
+    if not isinstance(generator, Diffusing):
+        pytest.skip("it sees nothing of the hole")
+    pair, shown = toys.pair("retain"), {}
+    missing = pair.corrupted.missing
+    timestep, *noise = generator.draw_view(pair.corrupted, Draws(0, 4))
+    other = Pair(torch.where(missing, -pair.clean, pair.clean), pair.corrupted, pair.rows)
+    with torch.no_grad():
+        for number in (0, 1):
+            view = (torch.full_like(timestep, number), *noise)
+            shown[number] = generator.encode_drowned(pair, view)
+            hidden = generator.encode_drowned(other, view)
+            assert all(torch.equal(a, b) for a, b in zip(shown[number], hidden, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(shown[0], shown[1], strict=True))
+    seen = Pair(pair.clean * 0.5, Corrupted(pair.corrupted.images * 0.5, missing), pair.rows)
+    with torch.no_grad():
+        assert not torch.equal(generator.encode_drowned(seen, view)[-1], shown[1][-1])
 
 
 def test_views_join_along_the_batch(generator: Generator) -> None:

@@ -1,4 +1,8 @@
-"""Border (uncropping, outpainting), as in Li et al., "Machine Unlearning for Image-to-Image Models", ICLR 2024."""
+"""Border (uncropping, outpainting), as in Li et al., "Machine Unlearning for Image-to-Image Models", ICLR 2024.
+
+At 256 pixels `sixteenths` r hides a band of 16 r pixels, r patches of 16, along each side. The released code counts the
+two bands of an axis together: its ratio r / 16 is a band of 8 r pixels, so that its 8 / 16 is our 4.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Centre hole (inpainting), as in Li et al., "Machine Unlearning for Image-to-Image Generative Models", ICLR 2024."""
+"""Centre hole (inpainting), as in Li et al., "Machine Unlearning for Image-to-Image Generative Models", ICLR 2024.
+
+Their tasks, at 256 pixels and in patches of 16: `side` 0.25 hides 4 x 4 patches, `side` 0.5 hides 8 x 8. Both holes lie
+on the grid of the patches, so that an encoder of whole patches loses no more than the hole.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class CenterHole(Corruption, kind="center_hole"):
 
     fixed: ClassVar[bool] = True
 
-    side: float = Field(0.5, gt=0, lt=1, description="side of the hole as a fraction of the image's side")
+    side: float = Field(0.5, gt=0, lt=1, description="side of the hole, of the image's side; 0.25 and 0.5 published")
     pixels: int | None = Field(None, gt=0, description="side of the hole in pixels; if given, `side` is not used")
 
     def missing(self, images: Images, draws: Draws) -> Missing:

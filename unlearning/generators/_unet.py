@@ -15,7 +15,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from unlearning.contracts import Generator
+from unlearning.contracts import Diffusing
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 
@@ -30,7 +30,7 @@ class Noising:
     eta: float  # 0 = DDIM, 1 = ancestral
 
 
-class ConditionalDiffusion(Generator):
+class ConditionalDiffusion(Diffusing):
     """eps_theta(y, x_t, t): [B, 2 C, H, W], [B] -> [B, C, H, W]."""
 
     encoder_names: ClassVar[tuple[str, ...]]  # how the names of E's weights begin
@@ -59,6 +59,11 @@ class ConditionalDiffusion(Generator):
         """Every map the decoder reads: the first, each residual block's and down-sampling's, and the middle block's."""
         return self._encode(*self._inputs(pair, view))
 
+    def encode_drowned(self, pair: Pair, view: View) -> Latents:
+        """As `encode`, with x_t = eps at every timestep."""
+        timestep, noise, condition_noise = view
+        return self._encode(self._stacked(pair, noise, condition_noise), timestep)
+
     @abstractmethod
     def decode(self, latents: Latents, timestep: Tensor) -> Tensor:
         """Predicted noise from the encoder's maps: [B, C, H, W]."""
@@ -80,7 +85,7 @@ class ConditionalDiffusion(Generator):
         """`sample_steps` denoising steps from noise in the hole; visible pixels are put back at every step."""
         visible, missing = corrupted.images, corrupted.missing
         shape = visible.shape[1:]
-        condition = torch.where(missing, draws.at("condition").normal(*shape), visible)
+        condition = _condition(corrupted, draws.at("condition").normal(*shape))
         images = draws.at("start").normal(*shape)
         self.schedule.set_timesteps(self.sample_steps)
         for place, timestep in enumerate(self.schedule.timesteps.tolist()):
@@ -98,10 +103,12 @@ class ConditionalDiffusion(Generator):
     def _inputs(self, pair: Pair, view: View) -> tuple[Tensor, Tensor]:
         """[y, m x_t + (1 - m) x] and t."""
         timestep, noise, condition_noise = view
-        missing = pair.corrupted.missing
-        noised = self._noised(pair.clean, noise, timestep)
-        condition = torch.where(missing, condition_noise, pair.clean)
-        return torch.cat([condition, torch.where(missing, noised, pair.clean)], dim=1), timestep
+        return self._stacked(pair, self._noised(pair.clean, noise, timestep), condition_noise), timestep
+
+    def _stacked(self, pair: Pair, noised: Images, condition_noise: Images) -> Tensor:
+        """[y, m x_t + (1 - m) x], [B, 2 C, H, W]."""
+        condition = _condition(pair.corrupted, condition_noise)
+        return torch.cat([condition, torch.where(pair.corrupted.missing, noised, pair.clean)], dim=1)
 
     def _noised(self, clean: Images, noise: Tensor, timestep: Tensor) -> Images:
         noised: Images = self.schedule.add_noise(clean, noise, timestep)
@@ -109,6 +116,12 @@ class ConditionalDiffusion(Generator):
 
     def _predict(self, stacked: Tensor, timestep: Tensor) -> Tensor:
         return self.decode(self._encode(stacked, timestep), timestep)
+
+
+def _condition(corrupted: Corrupted, noise: Images) -> Images:
+    """y: what is visible, and noise in the hole. Where all is missing there is no hole: y is what T left of it."""
+    hole = corrupted.missing
+    return torch.where(hole & ~hole.flatten(1).all(dim=1)[:, None, None, None], noise, corrupted.images)
 
 
 class UNet2DDiffusion(ConditionalDiffusion):

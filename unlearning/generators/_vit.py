@@ -16,14 +16,14 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearning.contracts import Generator
+from unlearning.contracts import Drawing
 from unlearning.generators._pixels import PixelScale, Scale
 from unlearning.generators._tokens import hidden_tokens, refuse_other_size, rows_of, sincos_positions, visible_count
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Missing, Pair, PerImage, View
 
 
-class MaskedAutoencoder(Generator):
+class MaskedAutoencoder(Drawing):
     """D(E(T(x))) with E blind to every patch that has a missing pixel."""
 
     view_is_fixed: ClassVar[bool] = True
@@ -118,12 +118,17 @@ class MaskedAutoencoder(Generator):
         counted = rows_of(self._patches(missing.to(truth.dtype)), hidden)  # a patch may be missing in part
         return ((predicted - truth).square() * counted).sum(dim=(1, 2)) / counted.sum(dim=(1, 2))
 
-    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
-        """The visible pixels as they are, the missing ones from the decoder, clamped to [-1, 1].
+    def draw(self, pair: Pair, view: View) -> Images:
+        """The visible pixels as they are, the missing ones from the decoder."""
+        return self._draw(pair.corrupted, view)
 
-        With `normalise_pixels` a missing patch's own mean and contrast are unknown: the visible pixels' stand in.
-        """
-        view = self.draw_view(corrupted, draws)
+    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
+        """As `draw`, clamped to [-1, 1]."""
+        drawn = self._draw(corrupted, self.draw_view(corrupted, draws))
+        return torch.where(corrupted.missing, drawn.clamp(-1, 1), corrupted.images)
+
+    def _draw(self, corrupted: Corrupted, view: View) -> Images:
+        """With `normalise_pixels` a missing patch's own mean and contrast are unknown: the visible pixels' stand in."""
         invented = self.decode(self._encode(corrupted, view), view).float()
         if self.normalise_pixels:
             mean, deviation = _visible_statistics(self.pixels(corrupted.images), corrupted.missing)
@@ -131,7 +136,7 @@ class MaskedAutoencoder(Generator):
         order = view[0][:, -invented.shape[1] :, None].expand_as(invented)
         patches = self._patches(self.pixels(corrupted.images))
         drawn = self._images(patches.scatter(1, order, invented.to(patches.dtype)), corrupted.images)
-        return torch.where(corrupted.missing, self.pixels.back(drawn).clamp(-1, 1), corrupted.images)
+        return torch.where(corrupted.missing, self.pixels.back(drawn), corrupted.images)
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         """cls_token, patch_embed, blocks and norm; positions are fixed."""

@@ -7,12 +7,12 @@ view is the order of the tokens, visible ones first, a pure function of the hole
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Generator, GeneratorRecipe, Published
+from unlearning.contracts import Drawing, Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _mae_layouts, _weights
 
@@ -30,6 +30,8 @@ _SIZES: dict[Size, dict[str, int]] = {
 
 class MaeRecipe(GeneratorRecipe, kind="mae"):
     """A ViT encoder over visible patches, and a narrower ViT decoder over all of them."""
+
+    abilities: ClassVar[tuple[type[Generator], ...]] = (Drawing,)
 
     size: Size = Field("tiny", description="preset of the seven numbers below; any of them may be given beside it")
     patch: int = Field(2, gt=0, description="side of a patch, pixels; must divide the image size")

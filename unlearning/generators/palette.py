@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Generator, GeneratorRecipe, Published
+from unlearning.contracts import Diffusing, Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _palette_layouts, _weights
 
@@ -30,6 +30,9 @@ _GUIDED: dict[str, Any] = dict(
 
 class PaletteRecipe(GeneratorRecipe, kind="palette"):
     """A U-Net that predicts the noise in the hole, given what is visible."""
+
+    abilities: ClassVar[tuple[type[Generator], ...]] = (Diffusing,)
+    reads_degraded: ClassVar[bool] = True
 
     network: Network = Field("diffusers", description="guided: the released Palette's, with its numbers as defaults")
     widths: tuple[int, ...] = Field((64, 128, 256), min_length=1, description="channels of each level, finest first")
