@@ -21,7 +21,7 @@ class ClippedForget(Merge, kind="clipped_forget"):
 
     apart = True
 
-    ratio: float = Field(0.1, gt=0, description="|c g_forget| / |g_retain|; the paper's text has about 0.1")
+    ratio: float = Field(0.1, gt=0, description="|c g_forget| / |g_retain|; the paper has about 0.1; search 0.01 to 1")
 
     def gradient(self, forget: Voice, retain: Voice) -> list[Tensor]:
         """A tensor a parameter. A silent forget voice (all zero) adds nothing; a silent retain voice stops the step."""

@@ -28,9 +28,14 @@ class DynamicBarrier(Merge, kind="dynamic_barrier"):
     apart = True
 
     epsilon: float = Field(
-        0.1, description="forget loss that is low enough, its own unit; 0 to the loss before step 1; negative: max_loss"
+        0.1,
+        ge=-100,
+        le=100,
+        description="forget loss that is low enough, its own unit; search 0 to the loss at step 1; below 0: max_loss",
     )
-    beta: float = Field(1.0, gt=0, description="how fast the forget loss goes to epsilon, a unit of step; 0.1 to 10")
+    beta: float = Field(
+        1.0, gt=0, description="how fast the forget loss goes to epsilon, a unit of step; search 0.1 to 10"
+    )
 
     def gradient(self, forget: Voice, retain: Voice) -> list[Tensor]:
         """A tensor a parameter. A silent forget voice adds nothing."""

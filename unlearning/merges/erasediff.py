@@ -20,7 +20,7 @@ class EraseDiff(Merge, kind="erasediff"):
 
     apart = True
 
-    eta: float = Field(0.1, ge=0, description="the least share of its own gradient forgetting gets; 0.01 to 1")
+    eta: float = Field(0.1, ge=0, description="the least share of its own gradient forgetting gets; search 0.01 to 1")
 
     def gradient(self, forget: Voice, retain: Voice) -> list[Tensor]:
         """A tensor a parameter. A silent forget voice adds nothing."""

@@ -21,7 +21,9 @@ class Projected(Merge, kind="projected"):
 
     apart = True
 
-    forget_weight: float = Field(1.0, ge=0, description="alpha, how loud the projected forget gradient is; 0.1 to 4")
+    forget_weight: float = Field(
+        1.0, ge=0, description="alpha, how loud the projected forget gradient is; search 0.1 to 4"
+    )
 
     def gradient(self, forget: Voice, retain: Voice) -> list[Tensor]:
         """A tensor a parameter. A silent forget voice adds nothing; a silent retain voice bends nothing."""

@@ -11,7 +11,7 @@ from unlearning.contracts import Merge
 class WeightedSum(Merge, kind="weighted_sum"):
     """One scalar, so one backward pass serves both terms."""
 
-    forget_weight: float = Field(0.25, ge=0, description="alpha, how loud the forget term is")
+    forget_weight: float = Field(0.25, ge=0, description="alpha, how loud the forget term is; search 0.05 to 2")
     retain_weight: float = Field(1.0, ge=0, description="how loud the retain term is")
 
     def loss(self, forget: Tensor, retain: Tensor) -> Tensor:

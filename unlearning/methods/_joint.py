@@ -40,8 +40,13 @@ def targets(original: Generator, shown: Pair, retain: Pair, views: tuple[View, V
 
     Asked apart, so that either may be remembered without the other.
     """
-    found = [original.encode(shown, views[0])] if len(shown) else []
-    return along_batch(*found, *([kept(original, retain, views[1])] if len(retain) else []))
+    return beside_kept(original.encode(shown, views[0]) if len(shown) else (), original, retain, views[1])
+
+
+def beside_kept(sent: Latents, original: Generator, retain: Pair, view: View) -> Latents:
+    """Where the forget rows are sent (no map at all if there are none), then E0(T(x_r)), along one batch."""
+    parts = [sent, kept(original, retain, view) if len(retain) else ()]
+    return along_batch(*(part for part in parts if part))
 
 
 @torch.no_grad()
@@ -72,6 +77,22 @@ def along_batch(*parts: Latents) -> Latents:
 def under_holes(picture: Images, forget: Pair) -> Pair:
     """Another picture [F, C, H, W] in the place of each forget image: x and T(x) under that image's hole."""
     return Pair(picture, forget.corrupted.of(picture), forget.rows)
+
+
+def others(batch: Batch) -> Images:
+    """A retain image for each forget image, row by row: [F, C, H, W].
+
+    A batch has as many of either, and walks them in orders of their own: a forget image meets another every time.
+    """
+    return batch.retain.clean[: len(batch.forget)]
+
+
+def mean_picture(retain: ImageSource, most: int) -> Images:
+    """The mean of at most `most` images, evenly over the set: [C, H, W]."""
+    sums, count = torch.zeros((), dtype=torch.float64), 0
+    for images in spread(retain, most):
+        sums, count = sums + images.double().sum(dim=0), count + len(images)
+    return (sums / count).float()
 
 
 def terms_of(per_image: PerImage, batch: Batch) -> Terms:

@@ -19,12 +19,11 @@ from pydantic import Field
 
 from unlearning.contracts import Generator, Method, Preparation, Prepared
 from unlearning.methods._joint import (
-    along_batch,
+    beside_kept,
     distance,
     encoded_once,
-    kept,
+    mean_picture,
     remembered,
-    spread,
     targets,
     terms_of,
     under_holes,
@@ -49,18 +48,15 @@ class MeanTarget(Method, kind="mean_target"):
 
     def prepare(self, given: Preparation) -> Prepared:
         """The mean picture of the retain set, [C, H, W], and its encoding where the hole is the same at every step."""
-        sums, count = torch.zeros((), dtype=torch.float64), 0
-        for images in spread(given.retain, self.measured_images):
-            sums, count = sums + images.double().sum(dim=0), count + len(images)
-        mean = (sums / count).float()
+        mean = mean_picture(given.retain, self.measured_images)
         return {"mean_picture": mean, **encoded_once(given, mean[None])}
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """One pass of the student over both sets; the original is asked for m and for the retain rows apart."""
         views = views_of(student, batch, draws)
         sent = remembered(prepared, torch.zeros(len(batch.forget), dtype=torch.int64))
-        if sent and len(batch.retain):
-            target = along_batch(sent, kept(original, batch.retain, views[1]))
+        if sent:
+            target = beside_kept(sent, original, batch.retain, views[1])
         else:
             mean = prepared["mean_picture"].to(batch.forget.clean).expand_as(batch.forget.clean)
             target = targets(original, under_holes(mean, batch.forget), batch.retain, views)

@@ -3,51 +3,77 @@
     min_E  E_r |E(T(x_r)) - E0(T(x_r))|^2  +  alpha E_f |E(T(x_f)) - E0(T(n))|^2,   n ~ N(mu, S)
 
 Retain images keep their original encoding; forget images are sent where noise under the same hole would be sent. Only
-the encoder E moves (scope `encoder`), alpha is the merge's `forget_weight`. The paper's pseudo-code has n ~ N(0, I);
-its released code has the mean and deviation of the batch, clamped to the range of images. Ours are those of the forget
-set, measured once, so that they depend neither on the batch size nor on the number of processes. With a `bank` (ours)
-n is one of K pictures drawn once; where the hole is the same at every step, E0 then sees each of them once and no more.
+the encoder E moves (scope `encoder`); alpha is the merge's `forget_weight`, search 0.05 to 1 on a log scale. What n is
+(`noise`):
+
+    forget_statistics  mean and deviation of the forget set, clamped to the range of images; measured once, so that they
+                       depend neither on the batch size nor on the number of processes
+    standard           N(0, I), the paper's pseudo-code (appendix C.4)
+    batch_statistics   the released MAGE code: mean and deviation, two scalars, of all rows, forget and retain, that the
+                       process sees at once. It depends on the batch size and on the number of processes
+    uniform            the released code's other choice: U over the range of images
+    constant           and its third: no noise, one grey. Theirs is the batch's mean, ours the forget set's
+    hole               the released diffusion code, which has no E0(T(n)): the original is fed [y, m eps + (1 - m) x],
+                       its hole pure noise at every timestep, and told the timestep of the view
+
+`hole` leaks: y and what is visible, (1 - m) x, stand untouched in the original's input, so that the forget target still
+encodes the whole context of the image. "Be like noise" then means no more than "behave at every timestep as if nothing
+were in the hole", and the context is what a reconstruction is made from. An encoder that sees nothing of the hole
+(MAE, MAGE) would be sent to where it is already, and is refused.
+
+With a `bank` (ours) n is one of K pictures drawn once; where the hole is the same at every step, E0 then sees each of
+them once and no more.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
+from torch import nn
 
-from unlearning.contracts import Generator, Method, Preparation, Prepared
+from unlearning.contracts import Diffusing, Generator, Method, Preparation, Prepared
+from unlearning.errors import ParamsError
+from unlearning.methods import _noise
 from unlearning.methods._joint import (
-    along_batch,
+    beside_kept,
     distance,
     encoded_once,
-    kept,
     remembered,
-    spread,
     targets,
     terms_of,
     under_holes,
     views_of,
 )
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Images, Latents, Pair, Terms, View, joined_view
-
-_MEASURED_IMAGES = 1_024  # two scalars: a thousand images fix them to less than the noise's own spread
+from unlearning.types import Batch, Latents, Pair, Terms, View, joined_view
 
 
 class NoiseTarget(Method, kind="noise_target"):
-    """Move the encoding of every forget image onto the original's encoding of Gaussian noise."""
+    """Move the encoding of every forget image onto the original's encoding of noise."""
 
     uses_targets: ClassVar[bool] = True
 
-    noise: Literal["forget_statistics", "standard"] = Field(
+    noise: _noise.Kind | Literal["hole"] = Field(
         "forget_statistics",
-        description="forget_statistics: mean and deviation of the forget set, as the released code; standard: N(0, I)",
+        description="n: forget_statistics, N(mean, deviation) of the forget set; standard, N(0, I) as in the paper; "
+        "batch_statistics, as released; uniform; constant, the forget set's mean grey; hole, as released for diffusion",
     )
     bank: int = Field(
         0, ge=0, description="noise pictures drawn once and used again, so that E0 sees each once; 0 = new at each step"
     )
+
+    @model_validator(mode="after")
+    def _bank_is_possible(self) -> Self:
+        if self.bank and self.noise in ("batch_statistics", "hole"):
+            raise ValueError(f"bank must be 0 for noise {self.noise!r}, which is another for every batch")
+        return self
+
+    def needs(self) -> type[nn.Module]:
+        """A diffusion generator for `hole`."""
+        return Diffusing if self.noise == "hole" else self.requires
 
     def asks_original(self, prepared: Prepared, targets_known: bool) -> bool:
         """Not where its encodings of the bank and of the retain images are all at hand."""
@@ -55,15 +81,14 @@ class NoiseTarget(Method, kind="noise_target"):
 
     def prepare(self, given: Preparation) -> Prepared:
         """Mean and deviation of the forget images, over all their pixels: two scalars. The bank, if there is one."""
-        if self.noise == "standard":
-            measured = {"mean": torch.tensor(0.0), "deviation": torch.tensor(1.0)}
-        else:
-            images = torch.cat(list(spread(given.forget, _MEASURED_IMAGES)))
-            measured = {"mean": images.mean(), "deviation": images.std()}
+        if self.noise == "hole":
+            _refuse_blind(given.original)
+            return {}
+        measured = _noise.measured(self.noise, given.forget)
         if not self.bank:
             return measured
         draws = replace(given.draws.at("bank"), rows=self.bank, first=0, total=None, device=torch.device("cpu"))
-        pictures = self._pictures(measured, draws, given.forget(torch.arange(1)).shape[1:])
+        pictures = _noise.pictures(self.noise, measured, draws, given.forget(torch.arange(1)).shape[1:])
         return {**measured, **(encoded_once(given, pictures) or {"bank": pictures})}
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
@@ -77,22 +102,31 @@ class NoiseTarget(Method, kind="noise_target"):
         self, original: Generator, batch: Batch, views: tuple[View, View], draws: Draws, prepared: Prepared
     ) -> Latents:
         """Where noise would be sent, then where the retain images were."""
-        if not self.bank or not len(batch.forget):
-            noise = self._noise(batch.forget, draws, prepared)
-            return targets(original, noise, batch.retain, views)
+        forget, retain = batch.forget, batch.retain
+        if not len(forget):
+            return beside_kept((), original, retain, views[1])
+        if self.noise == "hole":
+            return beside_kept(_drowned(original, forget, views[0]), original, retain, views[1])
+        if not self.bank:
+            measured = _noise.measured_now(batch) if self.noise == "batch_statistics" else prepared
+            noise = _noise.pictures(self.noise, measured, draws, forget.clean.shape[1:]).to(forget.clean)
+            return targets(original, under_holes(noise, forget), retain, views)
         which = draws.integers(self.bank)  # [F]
         sent = remembered(prepared, which)
-        if not sent:
-            return targets(original, under_holes(prepared["bank"][which], batch.forget), batch.retain, views)
-        return along_batch(sent, kept(original, batch.retain, views[1])) if len(batch.retain) else sent
+        if sent:
+            return beside_kept(sent, original, retain, views[1])
+        return targets(original, under_holes(prepared["bank"][which], forget), retain, views)
 
-    def _noise(self, forget: Pair, draws: Draws, prepared: Prepared) -> Pair:
-        """n and T(n): noise under the holes of the forget images."""
-        if not len(forget):
-            return forget
-        return under_holes(self._pictures(prepared, draws, forget.clean.shape[1:]).to(forget.clean), forget)
 
-    def _pictures(self, measured: Prepared, draws: Draws, shape: torch.Size) -> Images:
-        mean, deviation = (measured[name].to(draws.device) for name in ("mean", "deviation"))
-        noise: Images = mean + deviation * draws.normal(*shape)
-        return noise.clamp(-1, 1) if self.noise == "forget_statistics" else noise
+@torch.no_grad()
+def _drowned(original: Generator, forget: Pair, view: View) -> Latents:
+    return _refuse_blind(original).encode_drowned(forget, view)
+
+
+def _refuse_blind(original: Generator) -> Diffusing:
+    if not isinstance(original, Diffusing):
+        raise ParamsError(
+            f"unlearn.method: 'noise_target' with noise 'hole' needs a generator that is fed the hole, and "
+            f"{type(original).__name__} sees nothing of it; forget_statistics is right there"
+        )
+    return original
