@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import importlib.util
 import json
 import os
@@ -28,6 +27,7 @@ from unlearning.errors import UnlearningError
 from unlearning.evidence import lineage
 from unlearning.log import Bars, Log, Progress, silent
 from unlearning.params import Params
+from unlearning.process import die_with_parent
 from unlearning.settings import Settings
 from unlearning.stages import STAGES
 from unlearning.verbs import stage
@@ -36,7 +36,6 @@ from unlearning.workspace import Workspace
 # As in unlearning/__main__.py: threads that wait by spinning starve each other on a shared machine.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-_PR_SET_PDEATHSIG = 1
 _EVERY_S = 5.0  # between two lines to Dagster, and between two calls to MLflow
 
 
@@ -103,15 +102,6 @@ def _make(words: argparse.Namespace, pipes: Any) -> None:
         run.flush()
         if tracking.skipped and run.id is not None:
             say(f"{tracking.skipped} MLflow calls wait in {tracking.outbox(run.outbox)}")
-
-
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when whoever started this process dies: two trainers must never share a folder."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    expected = os.environ.get("UNLEARNING_PARENT")
-    if expected is not None and "RANK" not in os.environ and os.getppid() != int(expected):
-        sys.exit("the process that started this one is gone")  # it died before the kernel was asked
 
 
 def _become_torchrun(processes: int, words: list[str]) -> None:

@@ -1,27 +1,24 @@
 """The verbs as a command line: `unlearning VERB …`, or `python -m unlearning VERB …`.
 
-Exit codes: 0 done · 1 `verify` found a mismatch · 2 an input is wrong, one line says what, and nothing was changed ·
-130 interrupted, the same command again resumes.
+Exit codes: 0 done · 1 `verify` found a mismatch, or points of a study came to nothing · 2 an input is wrong, one line
+says what, and nothing was changed · 130 interrupted, the same command again resumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import unlearning
-from unlearning import files
-from unlearning.errors import ParamsError, UnlearningError
-from unlearning.log import Bars
-from unlearning.params import Params
+from unlearning import command_study, files
+from unlearning.errors import UnlearningError
+from unlearning.log import Bars, say
+from unlearning.params import Params, override
 from unlearning.settings import Settings
 from unlearning.stages import STAGES
 from unlearning.workspace import Workspace
@@ -63,7 +60,9 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     root.add_argument("--root", type=Path, default=settings.root, help="all that a run makes lies here (%(default)s)")
     _add_ingest(verbs, root)
     _add_request(verbs, root)
-    _add_stages(verbs, root, settings)
+    batch = _batch(settings)
+    _add_stages(verbs, root, batch)
+    command_study.add(verbs, root, batch)
     verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.set_defaults(verb=_verify)
@@ -102,7 +101,7 @@ def _add_request(verbs: Any, root: argparse.ArgumentParser) -> None:
         action.set_defaults(verb=_request, action=name)
 
 
-def _add_stages(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -> None:
+def _batch(settings: Settings) -> argparse.ArgumentParser:
     batch = argparse.ArgumentParser(add_help=False)
     batch.add_argument("--batch", required=True, metavar="KEY", help="a-z, 0-9, dot, underscore, hyphen")
     batch.add_argument("--params", type=Path, default=settings.params, help="parameter file (%(default)s)")
@@ -113,6 +112,10 @@ def _add_stages(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -
         metavar="KEY=VALUE",
         help="unlearn.budget.steps=8, say; as often as needed",
     )
+    return batch
+
+
+def _add_stages(verbs: Any, root: argparse.ArgumentParser, batch: argparse.ArgumentParser) -> None:
     by_verb: dict[str, dict[str, str]] = {}
     for stage in STAGES.values():
         by_verb.setdefault(stage.verb[0], {})[" ".join(stage.verb[1:])] = stage.name
@@ -131,7 +134,7 @@ def _ingest(options: argparse.Namespace) -> int:
 
     done = ingest.run(options.source, options.name, Workspace(options.root), Bars(), options.subject_from)
     said = done.described
-    _say(
+    say(
         {
             "dataset": said["name"],
             "reused": done.reused,
@@ -156,20 +159,20 @@ def _request(options: argparse.Namespace) -> int:
     else:
         rows = (request.show if options.action == "show" else request.cancel)(options.request_id, workspace)
     for row in rows:
-        _say(row)
+        say(row)
     return 0
 
 
 def _stages(options: argparse.Namespace) -> int:
     from unlearning.verbs import request, stage
 
-    params = Params.read(options.params, dict(_override(text) for text in options.set))
+    params = Params.read(options.params, dict(override(text) for text in options.set))
     batch = Workspace(options.root).batch(options.batch)
     chosen = options.names[options.which]
     for name in [chosen] if chosen else STAGES:
         record = stage.run(name, params, batch, Bars())
         request.follow(name, batch)
-        _say({"asset": name, "sha256": record.sha256, "path": str(batch.asset(name)), "facts": record.facts})
+        say({"asset": name, "sha256": record.sha256, "path": str(batch.asset(name)), "facts": record.facts})
     return 0
 
 
@@ -191,7 +194,7 @@ def _kinds(options: argparse.Namespace) -> int:
 
     listing = kinds.listing()
     if options.json:
-        _say(listing)
+        say(listing)
         return 0
     for kind in listing:
         sys.stdout.write(f"{kind['family']} {kind['kind']}: {kind['summary']}\n    source: {kind['paper']}\n")
@@ -200,21 +203,6 @@ def _kinds(options: argparse.Namespace) -> int:
             about = ", ".join(part for part in (one["type"], one["bounds"], default, one["description"]) if part)
             sys.stdout.write(f"    {one['name']}: {about}\n")
     return 0
-
-
-def _override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ParamsError(f"--set {text[:80]!r}: KEY=VALUE is right, unlearn.budget.steps=8, say")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ParamsError(f"--set {text[:80]!r}: the value is not YAML") from None
-
-
-def _say(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def _failed(sentence: str, code: int) -> int:

@@ -103,12 +103,15 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold `path` alone; the kernel lets go when the process dies. Raises StorageError if somebody else holds it."""
+def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold `path` alone; the kernel lets go when the process dies.
+
+    Raises StorageError if somebody else holds it, unless told to wait for them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StorageError(f"{what} is being made by another process now; wait for it, or stop it") from None
         yield

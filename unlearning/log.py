@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,12 @@ Log: TypeAlias = Callable[[Progress], None]
 
 def silent(line: Progress) -> None:
     """A log that says nothing."""
+
+
+def say(value: Any) -> None:
+    """What a command line answers: one line of JSON on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 class Bars:

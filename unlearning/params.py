@@ -71,9 +71,6 @@ class Budget(_Section):
     chunk: int | None = Field(
         None, gt=0, description="images a set in one forward and backward pass; fewer need less memory, null = all"
     )
-    chunk: int | None = Field(
-        None, gt=0, description="images a set in one forward and backward pass; fewer need less memory, null = all"
-    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 = autocast")
     save_every: int = Field(200, gt=0, description="steps between resumable states")
     log_every: int = Field(20, gt=0, description="steps between log lines")
@@ -87,11 +84,6 @@ class Unlearn(_Section):
     merge: Choice
     scope: Choice
     budget: Budget
-    holes: Literal["step", "row"] = Field(
-        "step", description="step: drawn anew whenever an image comes, as published; row: an image keeps its hole"
-    )
-    cache: bool = Field(True, description="compute once what never changes for an image; no result depends on it")
-    cache_gib: float = Field(16.0, gt=0, description="most disk that may take; what does not fit is computed anew")
     holes: Literal["step", "row"] = Field(
         "step", description="step: drawn anew whenever an image comes, as published; row: an image keeps its hole"
     )
@@ -179,6 +171,17 @@ class Params(_Section):
     def section_digest(self, *sections: str) -> str:
         """sha256 of the named sections, canonical: what a stage's result depends on."""
         return digests.of_value(self.model_dump(mode="json", include=set(sections)))
+
+
+def override(text: str) -> tuple[str, Any]:
+    """`unlearn.budget.steps=8` as a key and a value. Raises ParamsError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ParamsError(f"--set {text[:80]!r}: KEY=VALUE is right, unlearn.budget.steps=8, say")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ParamsError(f"--set {text[:80]!r}: the value is not YAML") from None
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:

@@ -1,0 +1,109 @@
+"""table.md: a study as a page to read. Every number comes from the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+
+_SCORES = {
+    "forgetting": "forgetting",
+    "forgetting_trained": "forgetting, trained on",
+    "retention": "retention",
+    "sibling_retention": "siblings",
+}
+
+
+def table(summary: Json) -> str:
+    """The whole page, Markdown."""
+    return "\n".join(_page(summary)) + "\n"
+
+
+def _page(summary: Json) -> Iterator[str]:
+    counts, target = summary["counts"], summary["plan"]["target"]
+    yield f"# Study {summary['name']}\n"
+    yield (
+        f"Data set {summary['dataset']}; {counts['finished']} of {counts['points']} points finished, "
+        f"{counts['failed']} failed. Forgetting and retention are measured on held-out images, missing pixels: "
+        "0 = like the original, 1 = as wrong as the mean picture (retention: one minus that). "
+        "Mean over seeds, in brackets Student's 95 % interval where there is more than one seed. "
+        f"Bold: meets the target (forgetting ≥ {target['forgetting']:g}, retention ≥ {target['retention']:g}, "
+        f"siblings ≥ {target['sibling_retention']:g}). Hypervolume: the share of the box from forgetting "
+        f"{summary['hypervolume']['worst'][0]:g}, retention {summary['hypervolume']['worst'][1]:g} to 1, 1 that a "
+        "method's points dominate. Seconds are those of unlearning alone; memory is what the process, or on a GPU the "
+        "tensors, grew by.\n"
+    )
+    for panel in summary["panels"]:
+        yield from _panel(panel)
+    if summary["failed"]:
+        yield "## Points that came to nothing\n"
+        yield from (f"- `{one['id']}`: {one['sentence']}" for one in summary["failed"])
+        yield ""
+    yield "## How it was made\n"
+    yield f"    {summary['command']}\n"
+    for machine in summary["machines"]:
+        yield "- " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items() if value)
+    dirty = " with uncommitted changes" if summary["code"]["dirty"] else ""
+    yield f"- code {str(summary['code']['revision'])[:12]}{dirty}, {summary['made_at']}"
+
+
+def _panel(panel: Json) -> Iterator[str]:
+    yield f"## {panel['family']}, forget {panel['forget']}, {panel['corruption']}\n"
+    if panel["siblings"]:
+        yield f"Siblings: {', '.join(panel['siblings'])}.\n"
+    yield from _ceiling(panel["ceiling"])
+    rows = [_reference(panel["reference"]), *(row for line in panel["methods"] for row in _rows(line))]
+    head = ("method", *_SCORES.values(), "seeds", "steps", "seconds", "memory, MiB", "hypervolume")
+    yield from _grid(head, [row for row in rows if row])
+    yield ""
+
+
+def _ceiling(found: Json | None) -> Iterator[str]:
+    if found is None:
+        return
+    told = f"A classifier of T(x), {found['images']} held-out images: top-1 {found['top_1']:.3f}"
+    told += f", balanced accuracy {found['balanced_accuracy']:.3f}"
+    if found["auc"] is not None:
+        told += (
+            f", forget against the rest AUC {found['auc']:.3f}. **Ceiling: it finds {found['recall']:.3f} of the "
+            f"forget images where {found['false_positive_rate']:.0%} of the retained are taken for them.** Forgetting "
+            "that has to recognise what it was not trained on cannot do better than the best classifier; this one is "
+            "an estimate from below"
+        )
+    yield told + ".\n"
+
+
+def _reference(found: Json | None) -> list[str]:
+    if found is None:
+        return []
+    scores = [f"{found[name]['value']:.3f}" if found[name] else "" for name in _SCORES]
+    return ["reference (never saw it)", *scores, "", "", "", "", ""]
+
+
+def _rows(line: Json) -> Iterator[list[str]]:
+    for place, point in enumerate(line["points"]):
+        value = "" if line["varied"] is None else f", {line['varied'].rpartition('.')[2]} {point['value']}"
+        name = f"{line['method']}{value}"
+        yield [
+            f"**{name}**" if point["meets_target"] else name,
+            *(_interval(point[score]) for score in _SCORES),
+            str(len(point["seeds"])),
+            str(point["steps"]),
+            f"{point['seconds']['mean']:.0f}",
+            "" if point["memory_mib"] is None else f"{point['memory_mib']['mean']:.0f}",
+            f"{line['hypervolume']:.3f}" if place == 0 else "",
+        ]
+
+
+def _interval(score: Json | None) -> str:
+    if score is None:
+        return ""
+    bounds = "" if score["low"] is None else f" ({score['low']:.3f} to {score['high']:.3f})"
+    return f"{score['mean']:.3f}{bounds}"
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "| --- " + "| ---: " * (len(head) - 1) + "|"
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
