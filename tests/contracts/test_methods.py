@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests import toys
 from unlearning.contracts import Generator, Method, Preparation, Prepared
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Terms
+from unlearning.types import Batch, Pair, Terms
 from unlearning.verbs._kinds import register
 
 register()
@@ -96,6 +97,21 @@ def test_each_set_speaks_in_its_own_term_and_in_no_other(setting: Setting) -> No
     changed = setting.terms(Batch(shown.forget, other))
     assert _same(changed.forget, terms.forget) != setting.method.forget_reads_retain
     assert not len(terms.retain) or not _same(changed.retain, terms.retain)
+
+
+def test_a_part_of_the_rows_has_its_part_of_the_terms(setting: Setting) -> None:
+    """So that neither the number of processes nor the size of a pass changes what is computed."""
+    whole = setting.terms()
+    part = Batch(*(_part(pair, slice(2, 4)) for pair in (setting.batch.forget, setting.batch.retain)))
+    draws = Draws(0, 2, first=2, total=4)
+    mine = setting.method.terms(setting.student, setting.original, part, draws, setting.prepared)
+    torch.testing.assert_close(mine.forget, whole.forget[2:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine.retain, whole.retain[2:], atol=1e-5, rtol=1e-4)
+
+
+def _part(pair: Pair, rows: slice) -> Pair:
+    corrupted = replace(pair.corrupted, images=pair.corrupted.images[rows], missing=pair.corrupted.missing[rows])
+    return Pair(pair.clean[rows], corrupted, pair.rows[rows])
 
 
 def test_a_step_down_lowers_the_terms(setting: Setting) -> None:

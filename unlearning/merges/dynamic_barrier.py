@@ -3,13 +3,14 @@
     min L_r  subject to  L_f <= epsilon
     d = g_r + lambda g_f,   lambda = max(0, (psi - <g_f, g_r>) / |g_f|^2),   psi = beta min(L_f - epsilon, |g_f|^2)
 
-ICLR 2025; no code is published. d is the direction nearest to g_r with <d, g_f> >= psi, the dynamic barrier of Gong,
-Liu and Liu (NeurIPS 2021), and the control psi is theirs with both of its rates equal to beta. Above epsilon the forget
-loss falls, at least in proportion to what is left; the second part of the minimum keeps lambda finite where g_f fades.
-Below epsilon psi is negative: the forget loss may rise, ever more slowly towards epsilon, if what is kept gains. At
-rest g_r = -lambda g_f, the Karush-Kuhn-Tucker condition of the constrained problem. That holds for plain gradient
-steps; an optimizer that rescales coordinates follows the same barrier in its own metric only. L_f is the batch's mean,
-so epsilon is in the forget term's own unit: sweep it for a Pareto front.
+ICLR 2025. No code is published; the form of d is put together from what is said of it. d is the direction nearest to
+g_r with <d, g_f> >= psi, the dynamic barrier of Gong, Liu and Liu (NeurIPS 2021), and the control psi is theirs with
+both of its rates equal to beta. Above epsilon the forget loss falls, at least in proportion to what is left; the second
+part of the minimum keeps lambda finite where g_f fades. Below epsilon psi is negative: the forget loss may rise, ever
+more slowly towards epsilon, if what is kept gains. At rest g_r = -lambda g_f, the Karush-Kuhn-Tucker condition of the
+constrained problem. That holds for plain gradient steps; an optimizer that rescales coordinates follows the same
+barrier in its own metric only. L_f is the batch's mean, so epsilon is in the forget term's own unit: sweep it for a
+Pareto front.
 """
 
 from __future__ import annotations
