@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ Images: TypeAlias = Tensor  # [B, C, H, W] float32 in [-1, 1]
 Missing: TypeAlias = Tensor  # [B, 1, H, W] bool, True = the generator must invent this pixel
 Latents: TypeAlias = tuple[Tensor, ...]  # each [B, ...]: a ViT has one map, a U-Net encoder one per level
 PerImage: TypeAlias = Tensor  # [B] float32
+SetName: TypeAlias = Literal["forget", "retain"]
 Rows: TypeAlias = Tensor  # [B] int64, the row of each image in its manifest
 View: TypeAlias = tuple[Tensor, ...]  # one pass's randomness, each [B, ...]: MAE (order,), diffusion (t, noise)
 

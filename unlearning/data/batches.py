@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from unlearning import randomness
 from unlearning.contracts import ImageSource
 from unlearning.randomness import Draws
-from unlearning.types import Drawn, Sample
+from unlearning.types import Drawn, Sample, SetName
 
 
 class Batches:
@@ -50,9 +49,9 @@ class Batches:
     def _sample(self, images: ImageSource, name: str, step: int) -> Sample:
         rows, mirrored = self._at(name, len(images), step)
         mine = slice(self._first, self._first + self._rows)
-        return sample_of(images, rows[mine], mirrored[mine] if self._flip else None)
+        return _sample(images, rows[mine], mirrored[mine] if self._flip else None)
 
-    def visits(self, name: Literal["forget", "retain"], steps: int) -> tuple[Tensor, int]:
+    def visits(self, name: SetName, steps: int) -> tuple[Tensor, int]:
         """What all ranks see of a set in `steps` steps: each (row, mirrored) once, [K, 2] int64 in order; how often."""
         source = self._forget if name == "forget" else self._retain
         if source is None:
@@ -60,9 +59,11 @@ class Batches:
         seen = [torch.stack(self._at(name, len(source), step), dim=1) for step in range(steps)]
         return torch.unique(torch.cat(seen), dim=0), steps * self._batch_size
 
-    def source(self, name: Literal["forget", "retain"]) -> ImageSource | None:
-        """The images of a set; None where none are loaded."""
-        return self._forget if name == "forget" else self._retain
+    def some(self, name: SetName, rows: Tensor, mirrored: Tensor) -> Sample:
+        """Any images of a set: `rows` [K] int64, those of `mirrored` [K] bool turned left to right."""
+        source = self._forget if name == "forget" else self._retain
+        assert source is not None, "an absent set has no rows to ask for"
+        return _sample(source, rows, mirrored)
 
     def _at(self, name: str, length: int, step: int) -> tuple[Tensor, Tensor]:
         """The rows of all ranks, [B] int64, and which are mirrored, [B] bool."""
@@ -85,8 +86,7 @@ class Batches:
         return torch.randperm(length, generator=randomness.generator(self._seed, "order", name, epoch))
 
 
-def sample_of(images: ImageSource, rows: Tensor, mirrored: Tensor | None) -> Sample:
-    """The images of `rows` [B] int64, those of `mirrored` [B] bool turned left to right."""
+def _sample(images: ImageSource, rows: Tensor, mirrored: Tensor | None) -> Sample:
     pixels = images(rows)
     if mirrored is not None:
         pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)

@@ -36,7 +36,7 @@ class _Joint:
 
     def __init__(self, merge: Merge, task: Task, moving: list[nn.Parameter], world: World, budget: Budget) -> None:
         self._merge, self._moving, self._chunk = merge, moving, budget.chunk
-        self._autocast = _autocast(world, budget.precision)
+        self._autocast = autocast(world, budget.precision)
         self._model: nn.Module = task
         if world.size > 1:
             # A scope may hold weights that a method never reaches (the decoder, under an encoder's distance).
@@ -70,7 +70,7 @@ class _Apart:
     def __init__(self, merge: Merge, task: Task, moving: list[nn.Parameter], world: World, budget: Budget) -> None:
         self._merge, self._task, self._moving, self._world = merge, task, moving, world
         self._chunk = budget.chunk
-        self._autocast = _autocast(world, budget.precision)
+        self._autocast = autocast(world, budget.precision)
 
     def __call__(self, drawn: Drawn, step: int) -> Losses:
         losses: Losses = {}
@@ -125,7 +125,8 @@ def _sum(whole: Tensor | None, part: Tensor | None) -> Tensor | None:
     return part if whole is None else whole if part is None else whole + part
 
 
-def _autocast(world: World, precision: str) -> torch.autocast:
+def autocast(world: World, precision: str) -> torch.autocast:
+    """What a forward pass runs in."""
     return torch.autocast(world.device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 

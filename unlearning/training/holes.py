@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 
 from unlearning.contracts import Corruption
 from unlearning.randomness import Draws
-from unlearning.types import Corrupted, Pair, Sample
+from unlearning.types import Corrupted, Pair, Sample, SetName
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Holes:
         """Whether T(x) of an image is the same at every step."""
         return self.by_row or self.corruption.fixed
 
-    def pair(self, name: Literal["forget", "retain"], sample: Sample, draws: Draws) -> Pair:
+    def pair(self, name: SetName, sample: Sample, draws: Draws) -> Pair:
         """x and T(x) on the draws' device; what is known of the images comes along."""
         clean, known = sample.images.to(draws.device, non_blocking=True), sample.known.to(draws.device)
         if not len(clean):  # an absent set: no rows, and no hole to draw
@@ -33,7 +32,7 @@ class Holes:
             return Pair(clean, self._by_row(name, clean, sample, draws), sample.rows, known)
         return Pair(clean, self.corruption(clean, draws.at("corruption", name)), sample.rows, known)
 
-    def _by_row(self, name: str, clean: torch.Tensor, sample: Sample, draws: Draws) -> Corrupted:
+    def _by_row(self, name: SetName, clean: torch.Tensor, sample: Sample, draws: Draws) -> Corrupted:
         mirrored = [False] * len(clean) if sample.mirrored is None else sample.mirrored.tolist()
         made = [
             self.corruption(image[None], Draws(draws.seed, 1, where=("hole", name, row, turned), device=draws.device))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from unlearning import digests
 from unlearning.contracts import (
     Corruption,
     Generator,
@@ -28,6 +29,7 @@ from unlearning.log import Log
 from unlearning.params import Params
 from unlearning.randomness import Draws
 from unlearning.training import checkpoint
+from unlearning.training.known import Shelf, remember
 from unlearning.training.loop import train
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
@@ -52,9 +54,18 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
 
 def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -> Fitted:
+    recipe = GeneratorRecipe.chosen(params.generator, "generator")
+    task, images = _task(params, batch, recipe, world, key, log)
+    trained = train(task, world, batch.workspace.work(key), log)
+    return Fitted(task.student, recipe, trained, _facts(task, images))
+
+
+def _task(
+    params: Params, batch: BatchFolder, recipe: GeneratorRecipe, world: World, key: str, log: Log
+) -> tuple[Run, dict[str, int]]:
+    """The run, and how many images a set has. The original leaves memory here if nobody asks it any more."""
     method, merge, scope = _chosen(params)
     corruption, budget = Corruption.chosen(params.corruption, "corruption"), params.unlearn.budget
-    recipe = GeneratorRecipe.chosen(params.generator, "generator")
     original = checkpoint.load(batch.original, expected=recipe)
     _refuse_unfit(method, original)
     student = copy.deepcopy(original)
@@ -65,6 +76,8 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
     draws = Draws(budget.seed, budget.batch_size, where=("prepare",), device=world.device)
     given = Preparation(original, forget, retain, corruption, draws, world.device)
     prepared = batch.workspace.work(key) / "prepared"
+    seen = forget if method.uses_forget else None
+    walk = Batches(seen, retain, budget.batch_size, budget.seed, place.first, place.rows, flip=params.data.flip)
     task = Run(
         stage="unlearned_checkpoint",
         student=student,
@@ -73,30 +86,35 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
         merge=merge,
         scope=scope,
         corruption=corruption,
-        batches=Batches(
-            forget if method.uses_forget else None,
-            retain,
-            budget.batch_size,
-            budget.seed,
-            place.first,
-            place.rows,
-            flip=params.data.flip,
-        ),
+        batches=walk,
         budget=budget,
         recipe={"key": key},
         prepared_method=_once(prepared / "method", key, world, lambda: method.prepare(given)),
         prepared_scope=_once(prepared / "scope", key, world, lambda: scope.prepare(given)),
+        holes_by_row=params.unlearn.holes == "row",
     )
-    trained = train(task, world, batch.workspace.work(key), log)
-    return Fitted(student, recipe, trained, _facts(task, len(forget), len(retain)))
+    if params.unlearn.cache:
+        task = remember(task, walk, _shelf(params, batch, key), world, log)
+    return task, {"forget_images": len(forget), "retain_images": len(retain)}
 
 
-def _facts(task: Run, forget: int, retain: int) -> dict[str, Any]:
+def _shelf(params: Params, batch: BatchFolder, key: str) -> Shelf:
+    """With the run's resumable state, because it holds what was made of images to forget, and goes when that goes."""
+    made_of = {
+        "weights_sha256": checkpoint.describe(batch.original)["weights_sha256"],
+        "generator": params.generator.model_dump(mode="json"),
+        "data": params.data.model_dump(mode="json"),
+        "forget_sha256": digests.of_file(batch.forget),
+        "retain_sha256": digests.of_file(batch.retain),
+    }
+    return Shelf(batch.workspace.work(key) / "known", made_of, int(params.unlearn.cache_gib * 2**30))
+
+
+def _facts(task: Run, images: dict[str, int]) -> dict[str, Any]:
     """What was learnt, from how many images."""
     return {
         "role": "unlearned",
-        "forget_images": forget,
-        "retain_images": retain,
+        **images,
         "method": task.method.model_dump(),
         "merge": task.merge.model_dump(),
         "scope": task.scope.model_dump(),
