@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests import toys
-from unlearning.contracts import Corruption, Generator
+from unlearning.contracts import Corruption, Generator, Method, Preparation
 from unlearning.corruptions.border import Border
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.corruptions.downsample import Downsample
@@ -17,6 +17,8 @@ from unlearning.corruptions.greyscale import Greyscale
 from unlearning.errors import ParamsError
 from unlearning.params import Params
 from unlearning.randomness import Draws
+from unlearning.scopes.all import All
+from unlearning.training.step import Step
 from unlearning.types import Corrupted
 from unlearning.verbs import _kinds
 
@@ -104,3 +106,20 @@ def _patches(corruption: Corruption) -> torch.Tensor:
     pixels = blocks.flatten(2)  # [16, 16, 256]
     assert torch.equal(pixels.all(dim=2), pixels.any(dim=2))
     return pixels.all(dim=2)
+
+
+@pytest.mark.parametrize("kind", ["noise_target", "mean_target", "mean_code", "retain_label", "max_loss"])
+def test_a_degraded_picture_can_be_unlearnt(kind: str) -> None:
+    """One whole step; where encodings are compared, the student is still the original, and its retain term nothing."""
+    method, corruption = Method.kinds[kind](), Downsample(factor=2)
+    forget, retain = toys.Pictures("forget", 20), toys.Pictures("retain", 20)
+    original = toys.built(toys.recipes()["palette"])
+    prepared = method.prepare(
+        Preparation(original, forget, retain, corruption, Draws(0, 8), torch.device("cpu")),
+    )
+    run = toys.run(
+        generator=toys.recipes()["palette"], method=method, corruption=corruption, prepared_method=prepared, scope=All()
+    )
+    losses, norm = Step(run, toys.ALONE)(run.batches(0), 0)
+    assert norm > 0
+    assert not method.uses_targets or losses["retain"] < 1e-10  # a joint pass rounds otherwise than one of each set
