@@ -7,7 +7,7 @@ export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-ui test-slow test-core lint bench lock clean
+.PHONY: help setup demo dev test test-ui test-slow test-core lint bench quality lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ lint: setup  ## ruff, mypy --strict, the floors
 
 bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/benchmarks/results/
 	$(RUN) -m tests.benchmarks.step
+
+DATA ?= ../shared/data/cifar10
+WORKERS ?= 1
+quality: setup  ## every method beside the others, with references (DATA=… WORKERS=… ONLY=method); run again to resume
+	$(RUN) -m unlearning study infra/studies/$(notdir $(patsubst %/,%,$(DATA))).yaml --source $(DATA) --root var --workers $(WORKERS) --results infra/studies/results $(if $(ONLY),--only $(ONLY))
 
 lock: setup  ## resolve the dependencies again (hash-pinned, no index address)
 	$(VENV)/bin/uv pip compile pyproject.toml --group pipelines --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/all.txt

@@ -1,10 +1,16 @@
-"""One partition a batch of deletion requests, never one a request or a person: keys stay in the event log for ever."""
+"""One partition a batch of deletion requests, never one a request or a person: keys stay in the event log for ever.
+
+And one a point of a study: `cifar10:mae-cat-border-noise_target-0.25-s0`.
+"""
 
 from __future__ import annotations
 
 import dagster as dg
 
+from unlearning.studies import Plans
+
 deletion_batch = dg.DynamicPartitionsDefinition(name="deletion_batch")
+study_points = dg.DynamicPartitionsDefinition(name="study_points")
 
 
 def open_batch(instance: dg.DagsterInstance, key: str) -> bool:
@@ -13,3 +19,16 @@ def open_batch(instance: dg.DagsterInstance, key: str) -> bool:
         return False
     instance.add_dynamic_partitions(str(deletion_batch.name), [key])
     return True
+
+
+def open_points(instance: dg.DagsterInstance, plans: Plans) -> list[str]:
+    """Make the partition of every point of a study; those that were not there before, in the study's order."""
+    known = set(instance.get_dynamic_partitions(str(study_points.name)))
+    fresh = [key for point in plans.points if (key := point_key(plans, point.id)) not in known]
+    instance.add_dynamic_partitions(str(study_points.name), fresh)
+    return fresh
+
+
+def point_key(plans: Plans, point: str) -> str:
+    """The partition of a point: its id, behind the study's name."""
+    return f"{plans.study.name}:{point}"

@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     if words.processes > 1 and "RANK" not in os.environ:
         _become_torchrun(words.processes, list(argv or sys.argv[1:]))
-    _stop_politely()
-    with _pipes() as pipes:
+    stop_politely()
+    with pipes_session() as pipes:
         try:
             _make(words, pipes)
         except UnlearningError as error:
@@ -110,7 +110,7 @@ def _become_torchrun(processes: int, words: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *launch])
 
 
-def _stop_politely() -> None:
+def stop_politely() -> None:
     """SIGTERM and SIGINT unwind the stack once, so that temporary folders go; the second one is not heard."""
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -123,7 +123,7 @@ def _stop_politely() -> None:
 
 
 @contextlib.contextmanager
-def _pipes() -> Iterator[Any]:
+def pipes_session() -> Iterator[Any]:
     """Dagster's end, on rank 0, where there is one."""
     if "DAGSTER_PIPES_CONTEXT" not in os.environ or not _leads() or importlib.util.find_spec("dagster_pipes") is None:
         yield None

@@ -82,10 +82,10 @@ def _grid(plans: Plans, words: list[str], options: argparse.Namespace, only: Seq
 
 
 def _study_part(options: argparse.Namespace) -> int:
-    from unlearning.verbs import study
-
     die_with_parent()
     plans, workspace = Plans.read(options.file), Workspace(options.root)
+    from unlearning.verbs import study
+
     if options.part == "base":
         say({"base": options.name, "path": str(study.base(plans, options.name, workspace, Bars()))})
     else:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import dagster as dg
 from pydantic import Field
@@ -31,6 +31,8 @@ _BEAT_S = 10.0
 @dataclass(frozen=True, slots=True)
 class Job:
     """One stage of one batch, to be made in a compute process."""
+
+    module: ClassVar[str] = "pipelines.trainer"
 
     stage: str
     batch: str
@@ -48,10 +50,29 @@ class Job:
         return [self.stage, *places, *pairs]
 
 
+@dataclass(frozen=True, slots=True)
+class StudyJob:
+    """The base of a study's point, or the point, to be made in a compute process."""
+
+    module: ClassVar[str] = "pipelines.study_worker"
+
+    stage: str  # base | point
+    name: str  # its id
+    file: Path
+    root: Path
+    env: Mapping[str, str] = field(default_factory=lambda: {"UNLEARNING_LEDGER_URL": ""})  # it has a ledger of its own
+    beat: Callable[[], None] = lambda: None
+
+    @property
+    def words(self) -> list[str]:
+        """The command line of pipelines/study_worker.py."""
+        return [self.stage, str(self.file), "--name", self.name, "--root", str(self.root)]
+
+
 class Launcher(Protocol):
     """Runs a job to its end, wherever that is."""
 
-    def __call__(self, context: dg.AssetExecutionContext, job: Job) -> None:
+    def __call__(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
         """Raises UnlearningError with the verb's own sentence, or dg.Failure when the process died without one."""
         ...
 
@@ -63,7 +84,7 @@ class LocalProcesses:
     processes: int = 1
     grace_s: float = 60.0  # from the request to stop until the kill
 
-    def __call__(self, context: dg.AssetExecutionContext, job: Job) -> None:
+    def __call__(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
         """See Launcher."""
         with _session(context) as session:
             code = self._run(self._command(job), {**job.env, **session.get_bootstrap_env_vars()}, job.beat)
@@ -75,9 +96,9 @@ class LocalProcesses:
                 f"{job.stage}: the compute process ended with {_spoken(code)}; its own words are in stderr"
             )
 
-    def _command(self, job: Job) -> list[str]:
-        many = ["--processes", str(self.processes)] if self.processes > 1 else []
-        return [sys.executable, "-m", "pipelines.trainer", *job.words, *many]
+    def _command(self, job: Job | StudyJob) -> list[str]:
+        many = ["--processes", str(self.processes)] if self.processes > 1 and isinstance(job, Job) else []
+        return [sys.executable, "-m", job.module, *job.words, *many]
 
     def _run(self, command: Sequence[str], env: Mapping[str, str], beat: Callable[[], None]) -> int:
         home = str(Path(pipelines.__file__).parents[1])  # the child may start in a folder that does not know us
@@ -122,7 +143,7 @@ class Compute(dg.ConfigurableResource[Any]):
     processes: int | None = Field(default=None, ge=1, description="processes of a torchrun launch")
     grace_s: float = Field(default=60.0, gt=0, description="seconds from the request to stop until the kill")
 
-    def launch(self, context: dg.AssetExecutionContext, job: Job) -> None:
+    def launch(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
         """Run `job`. Raises what `Launcher` says."""
         settings = Settings()
         many = (self.launcher or settings.launcher) == "torchrun"

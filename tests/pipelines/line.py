@@ -19,6 +19,7 @@ from unlearning import digests, files
 from unlearning.errors import DataError
 from unlearning.log import silent
 from unlearning.params import Params
+from unlearning.stages import STAGES
 from unlearning.verbs import _asset
 from unlearning.workspace import BatchFolder, Workspace
 
@@ -104,7 +105,7 @@ class Line:
             partition_key=key,
             run_config=QUIET,
             raise_on_error=False,
-            asset_selection=None if only is None else [dg.AssetKey(name) for name in only],
+            asset_selection=[dg.AssetKey(name) for name in only or [*STAGES, "model_promotion"]],
         )
 
 

@@ -166,7 +166,7 @@ def test_a_refusal_on_the_command_line_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "die_with_parent", lambda: None)
-    monkeypatch.setattr(trainer, "_stop_politely", lambda: None)
+    monkeypatch.setattr(trainer, "stop_politely", lambda: None)
     words = ["original_checkpoint", "--params", "none.yaml", "--root", str(tmp_path / "var"), "--batch", "b1"]
     assert trainer.main(words) == 2
     said = capsys.readouterr().err

@@ -14,7 +14,7 @@ import yaml
 
 from pipelines.definitions import defs
 from pipelines.gating import GATED
-from pipelines.partitions import deletion_batch
+from pipelines.partitions import deletion_batch, study_points
 from unlearning.stages import STAGES
 
 BATCH = "${root}/batches/${item.batch}"
@@ -55,9 +55,17 @@ def test_a_dvc_stage_has_the_arrows_command_parameters_and_output_of_the_table(
     assert [path for path in code if not (repository / path).exists()] == []
 
 
-def test_the_asset_graph_has_exactly_the_stages_the_data_set_and_the_promotion(graph: Any) -> None:
+def test_the_asset_graph_has_exactly_the_stages_the_data_set_the_promotion_and_the_studies(graph: Any) -> None:
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert names == {*STAGES, "image_dataset", "model_promotion"}
+    assert names == {*STAGES, "image_dataset", "model_promotion", "sweep_point", "sweep_front"}
+    assert graph.get(dg.AssetKey("sweep_point")).partitions_def == study_points
+    assert graph.get(dg.AssetKey("sweep_point")).pools == {"gpu"}
+
+
+def test_a_batch_is_made_without_the_studies() -> None:
+    job = defs().resolve_job_def("unlearn_batch")
+    made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert made == {*STAGES, "model_promotion"}
 
 
 @pytest.mark.parametrize("name", list(STAGES))
@@ -84,6 +92,7 @@ def test_every_criterion_has_a_check_and_only_the_advice_does_not_block(graph: A
         "forgetting_trained": True,
         "reference_distance": True,
         "over_forgetting": False,
+        "sibling_retention": False,
     }
 
 

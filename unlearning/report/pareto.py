@@ -6,7 +6,7 @@ Readable on white and without telling colours apart: a method has a colour and a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,10 +18,12 @@ from unlearning.report.figures import ROLE_COLOURS, png
 # Okabe and Ito's palette, without its yellow (too light on white) and with its black last.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_LINES: tuple[Literal["-"], Literal["--"]] = ("-", "--")
 _LOWEST, _HIGHEST = 0.4, 1.6  # retention and forgetting beyond which a point is only counted
 _TARGET = "#e3efe0"
 
 Json = Mapping[str, Any]
+Style = tuple[str, str, Literal["-", "--"]]  # colour, marker, line
 
 
 def picture(summary: Json) -> bytes:
@@ -49,7 +51,7 @@ def picture(summary: Json) -> bytes:
     return png(figure, dpi=140)
 
 
-def _draw(axis: Axes, panel: Json, target: Json, styles: Mapping[str, tuple[str, str]]) -> None:
+def _draw(axis: Axes, panel: Json, target: Json, styles: Mapping[str, Style]) -> None:
     left = _left(panel)
     axis.add_patch(
         Rectangle((target["retention"], target["forgetting"]), 9, 9, facecolor=_TARGET, edgecolor="none", zorder=0)
@@ -64,14 +66,14 @@ def _draw(axis: Axes, panel: Json, target: Json, styles: Mapping[str, tuple[str,
     if hidden:
         axis.text(0.02, 0.02, f"{hidden} beyond the frame", transform=axis.transAxes, fontsize=8, color="#777777")
     axis.set_xlim(left, _right(panel) + 0.02 * (1.02 - left))
-    axis.set_ylim(min(-0.06, *(1.1 * y for y in _values(panel, "forgetting"))), _top(panel))
+    axis.set_ylim(max(-0.5, min([-0.06, *(value - 0.03 for value in _values(panel, "forgetting"))])), _top(panel))
     axis.tick_params(labelsize=8.5)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_method(axis: Axes, line: Json, style: tuple[str, str], left: float) -> int:
+def _draw_method(axis: Axes, line: Json, style: Style, left: float) -> int:
     """One curve: means joined along the varied value, bars from the least to the most of the seeds."""
-    colour, marker = style
+    colour, marker, dashes = style
     points = [point for point in line["points"] if point["forgetting"] and point["retention"]]
     shown = [
         point for point in points if point["retention"]["mean"] >= left and point["forgetting"]["mean"] <= _HIGHEST
@@ -82,7 +84,8 @@ def _draw_method(axis: Axes, line: Json, style: tuple[str, str], left: float) ->
             [point["forgetting"]["mean"] for point in shown],
             xerr=_arms(shown, "retention"),
             yerr=_arms(shown, "forgetting"),
-            color=colour, marker=marker, markersize=5, linewidth=1.3, elinewidth=0.8, capsize=2, zorder=3,
+            color=colour, marker=marker, linestyle=dashes, markersize=5, linewidth=1.3,
+            elinewidth=0.8, capsize=2, zorder=3,
         )  # fmt: skip
     return len(points) - len(shown)
 
@@ -130,10 +133,10 @@ def _values(panel: Json, name: str) -> list[float]:
     return [*own, *(score[end] for score in scores for end in ("least", "most"))]
 
 
-def _styles(summary: Json) -> dict[str, tuple[str, str]]:
-    """A colour and a marker a method, in the order of the study file: the same in every panel and every run."""
+def _styles(summary: Json) -> dict[str, Style]:
+    """A colour, a marker and a line a method, in the order of the study file: the same in every panel and every run."""
     return {
-        name: (_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
+        name: (_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], _LINES[place // len(_COLOURS) % 2])
         for place, name in enumerate(summary["plan"]["methods"])
     }
 
@@ -142,12 +145,12 @@ def _legend_columns(columns: Sequence[str]) -> int:
     return max(2, min(5, 2 * len(columns) - 1))
 
 
-def _handles(styles: Mapping[str, tuple[str, str]], panels: Sequence[Json]) -> list[Any]:
+def _handles(styles: Mapping[str, Style], panels: Sequence[Json]) -> list[Any]:
     drawn = {line["method"] for panel in panels for line in panel["methods"]}
     return [
         *(
-            Line2D([], [], color=colour, marker=marker, markersize=5, label=name.replace("_", " "))
-            for name, (colour, marker) in styles.items()
+            Line2D([], [], color=colour, marker=marker, linestyle=dashes, markersize=5, label=name.replace("_", " "))
+            for name, (colour, marker, dashes) in styles.items()
             if name in drawn
         ),
         _star("original", "original"),

@@ -80,22 +80,32 @@ def point(plans: Plans, name: str, workspace: Workspace, log: Log) -> Record:
     return _study_point.run(plans, plans.point(name), workspace, log)
 
 
+def folder(plans: Plans, workspace: Workspace) -> Path:
+    """Where everything of a study lies."""
+    return _study_base.home(plans, workspace).root
+
+
+def point_folder(plans: Plans, name: str, workspace: Workspace) -> Path:
+    """Where one point lies, point.json in it. Raises ParamsError for an unknown id."""
+    return _study_point.folder(plans, plans.point(name), workspace).path
+
+
 def write(plans: Plans, workspace: Workspace, command: str) -> dict[str, Any]:
     """study.json, table.md and pareto.png of what is finished by now, in the study's folder."""
-    folder = _study_base.home(plans, workspace).root
+    place = folder(plans, workspace)
     found = _study_summary.summary(plans, workspace, command)
-    files.write_json(folder / "study.json", found)
-    files.write_bytes(folder / "table.md", quality.table(found).encode())
-    files.write_bytes(folder / "pareto.png", pareto.picture(found))
+    files.write_json(place / "study.json", found)
+    files.write_bytes(place / "table.md", quality.table(found).encode())
+    files.write_bytes(place / "pareto.png", pareto.picture(found))
     return found
 
 
 def publish(outcome: Outcome, target: Path) -> Path:
     """Copy the three files, and nothing else: no picture of the data, no path of this machine."""
-    folder = target / str(outcome.summary["name"])
+    place = target / str(outcome.summary["name"])
     for name in ("study.json", "table.md", "pareto.png"):
-        files.write_bytes(folder / name, (outcome.folder / name).read_bytes())
-    return folder
+        files.write_bytes(place / name, (outcome.folder / name).read_bytes())
+    return place
 
 
 def _refuse_unfit(plans: Plans, workspace: Workspace, only: Collection[str]) -> None:
