@@ -1,12 +1,15 @@
 """`make bench`: our unlearning step beside a plain re-statement of the published one, in turn, in one process.
 
-The published step (released MAGE code, re-stated for the MAE, which was never released): the student encodes the whole
-batch, the frozen teacher encodes the whole batch twice (the images and the noise), labels choose afterwards.
-Ours encodes forget and retain rows in one pass and asks the teacher only for what is used. Same model, data, machine.
+The ratio is that of the published recipe of six epochs, with the building of every cache counted in:
+
+    ratio = E S t_published / (E S t_ours + t_cache + K / 12,000 N t_noise),   E = 6 epochs of S steps on N images a set
+
+and the bank of K noise pictures shared by the 12,000 images a set that the paper has.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import os
@@ -19,141 +22,126 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from unlearning.corruptions.random_patches import RandomPatches
-from unlearning.generators.mae import MaeRecipe
-from unlearning.merges.weighted_sum import WeightedSum
-from unlearning.methods.naive_deletion import NaiveDeletion
-from unlearning.methods.noise_target import NoiseTarget
-from unlearning.params import Budget
-from unlearning.randomness import Draws
-from unlearning.scopes.all import All
-from unlearning.scopes.encoder import Encoder
-from unlearning.training.parallel import World
-from unlearning.training.run import Run
-from unlearning.training.step import Step
-from unlearning.types import Corrupted, Drawn, Pair, Sample
+from tests.benchmarks import cases, memory, published
+from tests.benchmarks.cases import Case
+from tests.benchmarks.ours import BANK, EPOCHS, SET_BATCHES, batches_of, ours
 
 RESULTS = Path(__file__).parent / "results"
-ROUNDS, STEPS = 7, 6
-CASES: dict[str, tuple[MaeRecipe, int, int, int]] = {  # recipe, image size, channels, images per set
-    "digits 8x8, tiny": (MaeRecipe.model_validate({"size": "tiny"}), 8, 1, 64),
-    "32x32, small": (MaeRecipe.model_validate({"size": "small"}), 32, 3, 16),
-}
-CUDA_CASES: dict[str, tuple[MaeRecipe, int, int, int]] = {
-    "224x224, ViT-B": (MaeRecipe.model_validate({"size": "base"}), 224, 3, 128),
-    "224x224, ViT-L": (MaeRecipe.model_validate({"size": "large"}), 224, 3, 64),
-}
+PAPER_IMAGES = 12_000  # a set
+# Dense bfloat16 peak, FLOP/s, of NVIDIA's data sheets.
+PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L4": 121e12, "A10G": 70e12}
 
 
 def main() -> int:
     """Print a table and keep it as JSON."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cases = {**CASES, **(CUDA_CASES if device.type == "cuda" else {})}
-    found = {name: _measure(*case, device) for name, case in cases.items()}
-    result = {"hardware": _hardware(device), "torch": torch.__version__, "rounds": ROUNDS, "cases": found}
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"step-{device.type}.json"
+    every = cases.EVERY[device.type]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.step")
+    parser.add_argument("--case", action="append", choices=sorted(every), help="default: all of this device")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    chosen = parser.parse_args()
+    found = {}
+    sys.stdout.write(f"{_hardware(device)}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    for name in chosen.case or every:
+        found[name] = measured(name, every[name], device)
+        sys.stdout.write(_line(name, found[name]) + "\n")
+        sys.stdout.flush()
+    result = {
+        "command": " ".join(["python -m tests.benchmarks.step", *(f"--case {name}" for name in chosen.case or ())]),
+        "hardware": _hardware(device),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version(), "cuda": torch.version.cuda},
+        "epochs": EPOCHS,
+        "bank": BANK,
+        "cases": found,
+    }
+    chosen.results.mkdir(exist_ok=True, parents=True)
+    path = chosen.results / f"step-{device.type}{'-' + '-'.join(chosen.case) if chosen.case else ''}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    sys.stdout.write(f"{result['hardware']}, torch {torch.__version__}; medians of {ROUNDS} interleaved rounds\n")
-    for name, case in found.items():
-        speeds = "  ".join(f"{what} {case[f'{what}_images_per_s']:>8.0f}" for what in ("training", "published", "ours"))
-        sys.stdout.write(f"  {name:<18} images/s: {speeds}   ours / published: {case['ratio']:.2f}\n")
-    sys.stdout.write(f"kept in {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}\n")
+    sys.stdout.write(f"kept in {path.name}\n")
     return 0
 
 
-def _measure(recipe: MaeRecipe, size: int, channels: int, images: int, device: torch.device) -> dict[str, Any]:
+def measured(name: str, case: Case, device: torch.device) -> dict[str, Any]:
+    """Everything about one case."""
     torch.manual_seed(0)
-    original = recipe.build(size, channels)
-    precision = "bfloat16" if device.type == "cuda" else "float32"
-    steps: dict[str, Callable[[int], object]] = {
-        "training": _ours(original, NaiveDeletion(), images, size, channels, device, precision),
-        "published": _published(original, images, size, channels, device),
-        "ours": _ours(original, NoiseTarget(noise="standard"), images, size, channels, device, precision),
+    original = case.generator.build(case.image_size, case.channels)
+    old = published.step_of(copy.deepcopy(original), batches_of(case), case.corruption, device)
+    new = ours(original, case, device)
+    del original
+    seconds = _in_turn({"published": old, "ours": new.step}, case, device)
+    median = {what: statistics.median(taken) for what, taken in seconds.items()}
+    steps, images = EPOCHS * SET_BATCHES, 2 * case.images
+    before = new.cache_s + BANK / PAPER_IMAGES * SET_BATCHES * case.images * new.bank_s
+    ratios = [steps * a / (steps * b + before) for a, b in zip(seconds["published"], seconds["ours"], strict=True)]
+    flops = {"published": _flops(old), "ours": _flops(new.step)}
+    peaks = {what: memory.peak_bytes(device.type, name, what) for what in ("published", "ours")}
+    found = {
+        "case": {**case.generator.model_dump(mode="json"), "image_size": case.image_size, "images": case.images},
+        "corruption": case.corruption.model_dump(mode="json"),
+        "chunk": case.chunk,
+        "rounds": case.rounds,
+        "images_per_s": {what: images / taken for what, taken in median.items()},
+        "step_ratio": median["published"] / median["ours"],
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "cache_s": new.cache_s,
+        "noise_picture_s": new.bank_s,
+        "gflop_per_image": {what: value / images / 1e9 for what, value in flops.items()},
+        "peak_mib": {what: value / 2**20 for what, value in peaks.items()},
+        "memory_ratio": peaks["ours"] / peaks["published"],
     }
+    return {**found, **(_cuda_facts(new, median["ours"], flops["ours"]) if device.type == "cuda" else {})}
+
+
+def _in_turn(steps: dict[str, Callable[[int], object]], case: Case, device: torch.device) -> dict[str, list[float]]:
+    """Seconds a step, round by round: what disturbs the machine disturbs both."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step(0)
-    for round_ in range(ROUNDS):
+    for round_ in range(case.rounds):
         for name, step in steps.items():
             _wait(device)
             began = time.perf_counter()
-            for number in range(STEPS):
-                step(round_ * STEPS + number)
+            for number in range(case.steps):
+                step(round_ * case.steps + number)
             _wait(device)
-            seconds[name].append((time.perf_counter() - began) / STEPS)
-    counted = {"training": images, "published": 2 * images, "ours": 2 * images}
-    speed = {f"{name}_images_per_s": counted[name] / statistics.median(taken) for name, taken in seconds.items()}
-    pairs = [slow / fast for slow, fast in zip(seconds["published"], seconds["ours"], strict=True)]
-    return {**speed, "ratio": statistics.median(pairs), "ratio_min": min(pairs), "ratio_max": max(pairs)}
+            seconds[name].append((time.perf_counter() - began) / case.steps)
+    return seconds
 
 
-def _drawn(images: int, size: int, channels: int, method_forgets: bool) -> Drawn:
-    def sample(name: str, count: int) -> Sample:
-        return Sample(Draws(0, count, where=(name,)).uniform(channels, size, size) * 2 - 1, torch.arange(count))
+def _flops(step: Callable[[int], object]) -> int:
+    """Floating-point operations of one step: two a multiply-add, forward and backward, as executed."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        step(0)
+    return int(counter.get_total_flops())
 
-    return Drawn(forget=sample("forget", images if method_forgets else 0), retain=sample("retain", images))
+
+def _cuda_facts(new: Any, step_s: float, flops: int) -> dict[str, float | None]:
+    """Model FLOP utilisation, and the share of a step that waits for pictures."""
+    name = torch.cuda.get_device_name()
+    peak = next((value for part, value in PEAK_FLOPS.items() if part in name), None)
+    began = time.perf_counter()
+    for number in range(8):
+        new.batches(number)
+    stall = (time.perf_counter() - began) / 8 / step_s
+    return {"mfu": None if peak is None else flops / step_s / peak, "data_stall": stall}
 
 
-def _ours(
-    original: Any, method: Any, images: int, size: int, channels: int, device: torch.device, precision: Any
-) -> Callable[[int], object]:
-    drawn = _drawn(images, size, channels, method.uses_forget)
-    budget = Budget(steps=10**6, batch_size=images, learning_rate=1e-4, precision=precision)
-    scope = Encoder() if method.uses_original else All()
-    frozen = copy.deepcopy(original).requires_grad_(False) if method.uses_original else None
-    prepared = {"mean": torch.tensor(0.0), "deviation": torch.tensor(1.0)} if method.uses_original else {}
-    student = copy.deepcopy(original)
-    run = Run(
-        "bench",
-        student,
-        frozen,
-        method,
-        WeightedSum(),
-        scope,
-        RandomPatches(patch=_patch(original)),
-        lambda step: drawn,
-        budget,
-        {},
-        prepared,
+def _line(name: str, case: dict[str, Any]) -> str:
+    speed, peak = case["images_per_s"], case["peak_mib"]
+    line = (
+        f"  {name:<24} images/s {speed['published']:>8.2f} -> {speed['ours']:>8.2f}   six epochs, cache counted in: "
+        f"{case['ratio']:.2f}x ({case['ratio_min']:.2f} to {case['ratio_max']:.2f})   peak MiB "
+        f"{peak['published']:.0f} -> {peak['ours']:.0f}: {case['memory_ratio']:.2f}x"
     )
-    step = Step(run, World(0, 1, device))
-    return lambda number: step(drawn, number)
-
-
-def _published(original: Any, images: int, size: int, channels: int, device: torch.device) -> Callable[[int], object]:
-    """Everything for every row, in float32; the label decides afterwards which half of the work counts."""
-    drawn = _drawn(images, size, channels, True)
-    student = copy.deepcopy(original).to(device).train()
-    teacher = copy.deepcopy(original).to(device).eval().requires_grad_(False)
-    moving = list(student.encoder_parameters().values())
-    optimizer = torch.optim.AdamW(moving, lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05)
-    clean = torch.cat([drawn.forget.images, drawn.retain.images]).to(device)
-    label = torch.cat([-torch.ones(images), torch.ones(images)]).to(device)
-    corruption = RandomPatches(patch=_patch(original))
-
-    def step(number: int) -> None:
-        draws = Draws(0, len(clean), where=(number,), device=device)
-        missing = corruption.missing(clean, draws)
-        noise = draws.at("noise").normal(*clean.shape[1:]) * clean.std() + clean.mean()
-        pairs = [Pair(x, Corrupted(x.masked_fill(missing, 0.0), missing), torch.arange(len(x))) for x in (clean, noise)]
-        view = student.draw_view(pairs[0].corrupted, draws)
-        latent = student.encode(pairs[0], view)[0]
-        with torch.no_grad():
-            guide, mis_guide = (teacher.encode(pair, view)[0] for pair in pairs)
-        retain = (latent - guide).square().mean(dim=(1, 2)) * (1 + label)
-        forget = (latent - mis_guide).square().mean(dim=(1, 2)) * (1 - label)
-        optimizer.zero_grad(set_to_none=True)
-        (retain.mean() + 0.25 * forget.mean()).backward()
-        torch.nn.utils.clip_grad_norm_(moving, 3.0)
-        optimizer.step()
-
-    return step
-
-
-def _patch(generator: Any) -> int:
-    return int(generator.patch)
+    if case.get("mfu") is not None:
+        line += f"   MFU {case['mfu']:.0%}   data stall {case['data_stall']:.1%}"
+    return line
 
 
 def _wait(device: torch.device) -> None:

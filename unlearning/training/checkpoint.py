@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from unlearning import digests, files
 from unlearning.contracts import Generator, GeneratorRecipe
@@ -62,7 +63,7 @@ def load(folder: Path, expected: GeneratorRecipe | None = None) -> Generator:
     weights = read_tensors(folder / WEIGHTS, described["weights_sha256"])
     refuse_not_finite(weights, str(folder / WEIGHTS))
     try:
-        with torch.random.fork_rng(devices=[]):  # random weights are overwritten: the caller's stream is not for them
+        with torch.random.fork_rng(devices=[]), _Undrawn():  # they are overwritten: drawing them would take seconds
             generator = recipe.build(described["image_size"], described["channels"])
         generator.load_state_dict(weights)
     except (ParamsError, RuntimeError) as error:
@@ -134,6 +135,16 @@ def refuse_not_finite(values: dict[str, Tensor], where: str) -> None:
             raise CheckpointError(
                 f"{where}: {name} holds a number that is not finite; a smaller learning rate may help"
             )
+
+
+class _Undrawn(TorchFunctionMode):
+    """Inside, random initialisation leaves memory as it is. For networks whose every weight is read next."""
+
+    _DRAWN = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What `func` does, or its first argument as it came."""
+        return args[0] if func in self._DRAWN else func(*args, **(kwargs or {}))
 
 
 def _recipe(folder: Path, described: dict[str, Any]) -> GeneratorRecipe:
