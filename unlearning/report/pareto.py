@@ -137,7 +137,7 @@ def _styles(summary: Json) -> dict[str, Style]:
     """A colour, a marker and a line a method, in the order of the study file: the same in every panel and every run."""
     return {
         name: (_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], _LINES[place // len(_COLOURS) % 2])
-        for place, name in enumerate(summary["plan"]["methods"])
+        for place, name in enumerate(summary["methods"])
     }
 
 

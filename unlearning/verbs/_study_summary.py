@@ -42,6 +42,7 @@ def summary(plans: Plans, workspace: Workspace, command: str) -> Json:
         "machines": _machines(finished),
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": lineage.code_identity(),
+        "methods": list(plans.study.methods),  # their order, which the keys of a JSON object do not keep
         "plan": plans.study.model_dump(mode="json", exclude={"source"}),
         "counts": {
             "points": len(found),
