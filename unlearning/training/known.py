@@ -30,8 +30,8 @@ from unlearning.types import Drawn, Known, Sample, SetName
 
 SETS: tuple[SetName, ...] = ("forget", "retain")
 
-# At once: one image of 256 x 256, or 16 where there is a device to fill. Memory depends on it, and so do last bits.
-_CHUNK_PIXELS = {"cpu": 2**16, "cuda": 2**20}
+# At once: one image of 128 x 128, or 16 of 256 x 256 if there is a device to fill. Memory and last bits depend on it
+_CHUNK_PIXELS = {"cpu": 2**14, "cuda": 2**20}
 _MOST_IMAGES = 64
 
 
@@ -182,7 +182,7 @@ class _Asked:
     def _parts(self, keys: Tensor, wanted: frozenset[str]) -> Iterator[dict[str, Tensor]]:
         """Rows of `keys` [K], a chunk at a time, on the CPU."""
         pixels = self._some(keys[:1]).images.shape[-2:].numel()
-        size = max(1, min(_MOST_IMAGES, _CHUNK_PIXELS.get(self._device.type, 2**16) // pixels))
+        size = max(1, min(_MOST_IMAGES, _CHUNK_PIXELS.get(self._device.type, 2**14) // pixels))
         for some in keys.split(size):  # type: ignore[no-untyped-call]
             draws = Draws(self._run.budget.seed, len(some), where=("known",), device=self._device)
             yield self._told(self._some(some), draws, wanted)
