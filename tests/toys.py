@@ -27,6 +27,15 @@ ALONE = World(0, 1, torch.device("cpu"))
 SMALL_MAE: dict[str, Any] = {"width": 16, "heads": 2, "depth": 2, "decoder_width": 8, "decoder_heads": 2}
 # The smallest member of a family whose default is too large for a test; others are tested as they come.
 SMALLEST: dict[str, dict[str, Any]] = {
+    "latent": {
+        "widths": (16, 16),
+        "heads": (2, 2),
+        "context_width": 8,
+        "vae_widths": (8, 16),
+        "vae_steps": 2,
+        "train_steps": 10,
+        "sample_steps": 2,
+    },
     "mae": SMALL_MAE,
     "mage": {
         "tokenizer_width": 8,
@@ -35,6 +44,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
         **SMALL_MAE,
         "decoder_depth": 1,
         "iterations": 4,
+        "tokenizer_steps": 2,
     },
     "palette": {"widths": (8, 16), "layers": 1, "train_steps": 10, "sample_steps": 2},
 }

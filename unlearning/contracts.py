@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearning.errors import CheckpointError
+from unlearning.params import Budget
 from unlearning.randomness import Draws
 from unlearning.recipe import Recipe
 from unlearning.types import Batch, Corrupted, Images, Latents, Missing, Pair, PerImage, Terms, View
@@ -65,6 +66,17 @@ class Generator(nn.Module, ABC):
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         """The weights of E alone, by their names in the state dict."""
 
+    def first_stage(self) -> Generator | None:
+        """A trainable copy of the part that is trained before all else and fixed in unlearning; None = no such part.
+
+        A tokenizer, say. It stands in buffers here: no scope finds it.
+        """
+        return None
+
+    def settle(self, first_stage: Generator) -> None:
+        """Take the trained `first_stage()` over; nothing moves it from here on."""
+        raise NotImplementedError
+
 
 class Drawing(Generator):
     """A generator that draws its picture in one pass that gradients flow through."""
@@ -101,6 +113,13 @@ class GeneratorRecipe(Recipe):
     def build(self, image_size: int, channels: int) -> Generator:
         """Random weights from torch's global seed. Raises ParamsError if the sizes do not fit."""
         raise NotImplementedError
+
+    def first_stage_budget(self, original: Budget) -> Budget | None:
+        """How `Generator.first_stage` is trained, on the images of the model it is for, where none is published.
+
+        `original` is the budget of the model itself; the batch size must stay. None = it is left as it is.
+        """
+        return None
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
         """The generator in a published weights file or folder, converted. torch's global stream is as before.

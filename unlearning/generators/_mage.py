@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unlearning.contracts import Generator
+from unlearning.generators._frozen import thawed
 from unlearning.generators._tokens import hidden_tokens, refuse_other_size, rows_of, visible_count
 from unlearning.generators._vit import block
 from unlearning.generators._vqgan import Tokenizer
+from unlearning.generators._vqvae import LearningTokenizer
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Missing, Pair, PerImage, View
 
@@ -129,6 +131,15 @@ class MaskedGenerator(Generator):
         """token_emb, blocks and norm. The output has a table of its own, so that moving these leaves D alone."""
         mine = ("token_emb.", "blocks.", "norm.")
         return {name: weight for name, weight in self.named_parameters() if name.startswith(mine)}
+
+    def first_stage(self) -> LearningTokenizer:
+        """The tokenizer, as one that learns."""
+        return LearningTokenizer(thawed(self.vqgan))
+
+    def settle(self, first_stage: Generator) -> None:
+        """The tokenizer that learnt becomes this one's; `self.fill` and the transformer are as they were."""
+        assert isinstance(first_stage, LearningTokenizer)
+        self.vqgan.load_state_dict(first_stage.tokenizer.state_dict())
 
     def read(self, corrupted: Corrupted) -> Tensor:
         """Codes of T(x), its hole filled with ImageNet's mean colour as published: [B, L] int64."""

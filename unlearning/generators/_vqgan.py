@@ -1,8 +1,8 @@
 """The tokenizer of MAGE: a VQ-GAN (Esser et al., CVPR 2021) in the layout of the JAX port that MAGE ships.
 
 Pictures [B, C, H, W] become codes [B, L], one a patch of f x f pixels, and codes become pictures. Names are the
-published ones. It never trains here: its weights are buffers, so that no optimizer, scope or `requires_grad_` finds
-them, and it runs in float32 whatever the precision around it, because a rounded code is another code.
+published ones. Unlearning never moves it: its weights are buffers (`_frozen.py`). It runs in float32 whatever the
+precision around it, because a rounded code is another code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unlearning.generators._frozen import freeze
 from unlearning.generators._pixels import PixelScale, Scale
 from unlearning.types import Images
 
@@ -38,26 +39,35 @@ class Tokenizer(nn.Module):
         self.decoder = _Decoder(sizes, channels)
         self.quantize = _Codebook(sizes)
         self.scale = PixelScale(scale, channels)
-        _freeze(self)
+        freeze(self)
 
     @torch.no_grad()
     def codes(self, images: Images) -> Tensor:
         """[B, C, H, W] -> [B, L] int64: the nearest entry of each place, in reading order."""
         with torch.autocast(images.device.type, enabled=False):
-            found: Tensor = self.encoder(self.scale(images.float())).flatten(2).transpose(1, 2)  # [B, L, K]
-            entries = self.quantize.embedding.weight
-            # |z - e|^2 = |z|^2 + |e|^2 - 2 z e, and |z|^2 is the same for every entry
-            distance = entries.square().sum(dim=1) - 2 * found @ entries.T  # [B, L, codes]
-            return distance.argmin(dim=-1)
+            return self.nearest(self.encoder(self.scale(images.float())))
+
+    @torch.no_grad()
+    def nearest(self, maps: Tensor) -> Tensor:
+        """[B, K, H / f, W / f] -> [B, L] int64: the nearest entry of each place."""
+        found = maps.flatten(2).transpose(1, 2)  # [B, L, K]
+        entries: Tensor = self.quantize.embedding.weight
+        # |z - e|^2 = |z|^2 + |e|^2 - 2 z e, and |z|^2 is the same for every entry
+        distance = entries.square().sum(dim=1) - 2 * found @ entries.T  # [B, L, codes]
+        return distance.argmin(dim=-1)
 
     @torch.no_grad()
     def images(self, codes: Tensor) -> Images:
         """[B, L] -> [B, C, H, W], not clamped."""
-        side = math.isqrt(codes.shape[1])
         with torch.autocast(codes.device.type, enabled=False):
-            maps = self.quantize.embedding(codes).transpose(1, 2).unflatten(2, (side, side))  # [B, K, H / f, W / f]
-            drawn: Tensor = self.decoder(maps.contiguous())
+            drawn: Tensor = self.decoder(self.entries(codes))
         return self.scale.back(drawn)
+
+    def entries(self, codes: Tensor) -> Tensor:
+        """[B, L] -> [B, K, H / f, W / f]."""
+        side = math.isqrt(codes.shape[1])
+        maps: Tensor = self.quantize.embedding(codes).transpose(1, 2).unflatten(2, (side, side))
+        return maps.contiguous()
 
     def train(self, mode: bool = True) -> Tokenizer:
         """Always in eval mode: it is how a picture is written down, not what is learnt."""
@@ -174,11 +184,3 @@ class _Residual(nn.Module):
 def _norm(width: int) -> nn.Module:
     """32 groups as published; as many as fit where there are fewer channels."""
     return nn.GroupNorm(math.gcd(32, width), width, eps=1e-6)
-
-
-def _freeze(module: nn.Module) -> None:
-    """Every parameter below `module` becomes a buffer of the same name."""
-    for part in module.modules():
-        for name, weight in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, weight.detach())

@@ -4,7 +4,8 @@ A VQ-GAN writes a picture as codes, one a patch; an encoder reads the visible on
 
     E_x mean_i over hidden codes CE(D(E(visible codes))_i, code_i), label smoothing 0.1
 
-The VQ-GAN never trains here. Without one in `model.weights` its weights are random: good for tests, not for pictures.
+Unlearning never moves the VQ-GAN. Without one in `model.weights` it is trained first, on the images of the model it is
+for (`_vqvae.py`): the reference's has never seen the forget set, so the codes of the two mean different things.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _mage_layouts, _weights
 from unlearning.generators._pixels import IMAGENET_MEAN
+from unlearning.params import Budget
 
 Size = Literal["tiny", "base", "large"]
 
@@ -51,6 +53,10 @@ class MageRecipe(GeneratorRecipe, kind="mage"):
     decoder_width: int = Field(64, gt=0, description="channels of a decoder token; a multiple of decoder_heads")
     decoder_depth: int = Field(2, ge=0, description="decoder blocks")
     decoder_heads: int = Field(2, gt=0, description="attention heads of the decoder")
+    tokenizer_steps: int = Field(
+        500, ge=0, description="of training the VQ-GAN before all else where none is published; 0 leaves it random"
+    )
+    tokenizer_learning_rate: float = Field(2e-3, gt=0, description="peak of AdamW's learning rate in these steps")
     pixels: Literal["signed", "unit"] = Field(
         "unit", description="scale inside the VQ-GAN: [-1, 1], or published [0, 1]"
     )
@@ -124,6 +130,18 @@ class MageRecipe(GeneratorRecipe, kind="mage"):
             temperature=self.temperature,
             reads=self.reads,
         )
+
+    def first_stage_budget(self, original: Budget) -> Budget | None:
+        """The original's, but for steps and speed; nothing decays, a code that is rarely used would decay to 0."""
+        if not self.tokenizer_steps:
+            return None
+        changed = {
+            "steps": self.tokenizer_steps,
+            "learning_rate": self.tokenizer_learning_rate,
+            "warmup_steps": self.tokenizer_steps // 20,
+            "weight_decay": 0.0,
+        }
+        return original.model_copy(update=changed)
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
         """A MAGE file, a VQ-GAN file, or a folder that holds both.

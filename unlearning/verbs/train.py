@@ -30,7 +30,7 @@ from unlearning.training.loop import train
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.task import Place
-from unlearning.verbs import _published
+from unlearning.verbs import _first_stage, _published
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
@@ -79,8 +79,10 @@ def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, 
         budget=budget,
         recipe={"key": key},
     )
-    trained = train(task, world, batch.workspace.work(key), log)
-    facts = {"role": role, "images": len(table), "left_out": left_out, "seed": budget.seed}
+    work = batch.workspace.work(key)
+    laid = _first_stage.lay(task, recipe, world, work, log) if published is None else {}
+    trained = train(task, world, work, log)
+    facts = {"role": role, "images": len(table), "left_out": left_out, "seed": budget.seed, **laid}
     facts |= {} if published is None else {"fixed_parts": _published.facts(params, published)}
     chosen = {"method": method.model_dump(), "merge": merge.model_dump(), "scope": scope.model_dump()}
     return Fitted(student, recipe, trained, {**facts, **chosen, "batch_size": budget.batch_size})
