@@ -11,6 +11,7 @@ import torch
 from tests import toys
 from unlearning.contracts import Preparation, Voice
 from unlearning.corruptions.random_patches import RandomPatches
+from unlearning.data.batches import Batches
 from unlearning.merges.clipped_forget import ClippedForget
 from unlearning.merges.weighted_sum import WeightedSum
 from unlearning.methods.naive_deletion import NaiveDeletion
@@ -69,14 +70,33 @@ def test_noise_has_the_statistics_of_the_forget_set() -> None:
     assert NoiseTarget(noise="standard").prepare(given) == STANDARD
 
 
-def test_without_a_forget_term_nothing_moves() -> None:
-    """alpha = 0, student = original: the loss is 0, and the student stays the original to the bit."""
-    run = toys.run(merge=WeightedSum(forget_weight=0.0), budget={"weight_decay": 0.0})
+def test_without_forget_rows_nothing_moves() -> None:
+    """Student = original, asked for the same rows: the loss is 0, and the student stays the original to the bit."""
+    base = toys.run(merge=WeightedSum(forget_weight=0.0), budget={"weight_decay": 0.0})
+    run = replace(base, batches=Batches(None, toys.Pictures("retain", 30), 8, base.budget.seed, 0, 8))
     before, step = copy.deepcopy(run.student.state_dict()), Step(run, toys.ALONE)
     for number in range(5):
         losses, norm = step(run.batches(number), number)
         assert losses["loss"] == losses["retain"] == norm == 0
     assert all(torch.equal(value, run.student.state_dict()[name]) for name, value in before.items())
+
+
+def test_a_forget_term_without_weight_pulls_with_rounding_alone() -> None:
+    """alpha = 0, student = original: the student's pass holds the forget rows too, and the original's does not.
+
+    A matrix product of another height rounds its rows otherwise, so the encodings, LayerNorm's and thus of size 1,
+    agree to a few epsilon, not to the bit. The loss is the square of that. The weights are put back after each step,
+    because Adam makes a step of full length of any gradient, and would take rounding for a direction.
+    """
+    epsilon = torch.finfo(torch.float32).eps
+    run = toys.run(merge=WeightedSum(forget_weight=0.0), budget={"weight_decay": 0.0})
+    before, step = copy.deepcopy(run.student.state_dict()), Step(run, toys.ALONE)
+    for number in range(5):
+        losses, norm = step(run.batches(number), number)
+        assert losses["loss"] == losses["retain"] <= (16 * epsilon) ** 2
+        assert norm <= 64 * epsilon
+        assert losses["forget"] > 0.1  # which would have pulled, had it any weight
+        run.student.load_state_dict(before)
 
 
 def test_each_voice_moves_the_student_its_own_way() -> None:

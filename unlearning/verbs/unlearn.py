@@ -133,9 +133,9 @@ def _chosen(params: Params) -> tuple[Method, Merge, Scope]:
 
 
 def _refuse_unfit(method: Method, original: Generator) -> None:
-    if not isinstance(original, method.requires):
+    if not isinstance(original, method.needs()):
         raise ParamsError(
-            f"unlearn.method: {method.kind!r} needs a generator that is a {method.requires.__name__}; "
+            f"unlearn.method: {method.kind!r} needs a generator that is a {method.needs().__name__}; "
             f"this one is a {type(original).__name__}"
         )
 
