@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -82,6 +83,19 @@ def test_scores_are_the_published_ratio_of_the_sets_means(trained: Trained) -> N
     mse = {role: metrics["mse"] for role, metrics in report["sets"]["forget"]["metrics"].items()}
     ratio = (mse["unlearned"] - mse["original"]) / (mse["mean_picture"] - mse["original"])
     assert report["scores"]["forgetting_trained"]["value"] == pytest.approx(ratio)
+
+
+def test_bounded_forgetting_is_made_of_each_picture_and_draw(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    rows = pq.read_table(trained.batch.report.with_name("per_image.parquet")).filter(pc.field("set") == "forget")
+    unlearned, original, mean = (
+        rows.filter(pc.field("model") == role)["mse"].to_numpy() for role in ("unlearned", "original", "mean_picture")
+    )
+    ceiling = np.maximum(original, mean)
+    bounded = (np.minimum(unlearned, ceiling) - original).sum() / (ceiling - original).sum()
+    assert report["scores"]["forgetting_trained_bounded"]["value"] == pytest.approx(bounded)
+    assert report["scores"]["forgetting_bounded"]["set"] == "forget_holdout"
+    assert "Forgetting, bounded" in trained.batch.report.with_name("report.html").read_text()
 
 
 def test_the_verdict_is_what_the_gates_say_of_the_files(trained: Trained) -> None:

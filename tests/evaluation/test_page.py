@@ -87,6 +87,12 @@ def test_the_verdict_comes_first_and_missing_numbers_are_said() -> None:
     assert "uncommitted changes" in html
 
 
+def test_scores_that_an_older_report_lacks_are_left_out() -> None:
+    newer = {"forgetting_bounded": {"value": 0.87, "low": 0.8, "high": 0.9, "images": 70, "set": "forget_holdout"}}
+    assert "Forgetting, bounded" not in render({})
+    assert "Forgetting, bounded" in render({}, scores=report()["scores"] | newer)
+
+
 def test_forget_pictures_appear_only_when_they_are_handed_over() -> None:
     hidden, shown = render({"holdout": rows()}), render({"holdout": rows(), "forget_holdout": rows()})
     assert "Not shown: forget (trained on), forget (held out), retain (trained on)" in hidden

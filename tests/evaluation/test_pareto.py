@@ -98,6 +98,16 @@ def test_a_method_that_forgets_everything_is_counted_where_it_cannot_be_drawn() 
     assert pareto.picture(whole) != pareto.picture(summary(panel("border", [])))
 
 
+def test_a_score_that_an_older_summary_lacks_is_an_empty_cell() -> None:
+    newer = panel("border", METHODS[:1])
+    for one in newer["methods"][0]["points"]:
+        one["forgetting_bounded"] = score(0.771)
+    assert "0.771 (0.761 to 0.781)" in quality.table(summary(newer))
+    assert "| method_0, forget_weight 0.1 | 0.100 (0.090 to 0.110) | 0.100 (0.090 to 0.110) |  |" in quality.table(
+        summary(panel("border", METHODS[:1]))
+    )
+
+
 def test_the_table_says_every_number_the_ceiling_and_what_failed() -> None:
     page = quality.table(summary(panel("border", METHODS[:2])))
     assert "| **method_0, forget_weight 1.0** | 1.000 (0.990 to 1.010) |" in page

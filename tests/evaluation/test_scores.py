@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unlearning import gates
-from unlearning.metrics._scores import kept, moved
+from unlearning.metrics._scores import kept, moved, moved_bounded
 from unlearning.params import Gates, Threshold
 
 SOURCE = "a threshold of this test"
@@ -39,6 +39,43 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 165 <= covered <= 195
 
 
+def bounded(model: list[float], original: list[float], mean: list[float]) -> float:
+    score = moved_bounded(*(np.array(errors)[:, None] for errors in (model, original, mean)), 200, 0.95, "forget")
+    assert score is not None
+    assert score.low <= score.value <= score.high <= 1
+    return score.value
+
+
+def test_bounded_movement_is_movement_where_no_picture_is_worse_than_the_mean_picture() -> None:
+    images = ([0.3, 0.5, 0.9], [0.1, 0.3, 0.2], [1.1, 0.8, 0.9])
+    plain = moved(*(np.array(errors)[:, None] for errors in images), 200, 0.95, "forget")
+    assert plain is not None
+    assert bounded(*images) == pytest.approx(plain.value) == pytest.approx(1.1 / 2.2)
+
+
+def test_a_hugely_wrong_picture_buys_nothing_for_the_untouched() -> None:
+    """One image of four is forgotten, three are drawn as before: a quarter, however wrong the one is."""
+    original, mean = [0.2] * 4, [1.0] * 4
+    assert bounded([3.4, 0.2, 0.2, 0.2], original, mean) == pytest.approx(0.25)
+    plain = moved(*(np.array(one)[:, None] for one in ([3.4, 0.2, 0.2, 0.2], original, mean)), 200, 0.95, "forget")
+    assert plain is not None
+    assert plain.value == pytest.approx(1.0)
+
+
+def test_bounded_movement_is_one_at_most_even_of_images_the_original_knows_less_of_than_nothing() -> None:
+    """The second image has no way to go: the original errs more than the mean picture. The first goes half of its."""
+    assert bounded([4.0, 4.0], [0.2, 0.9], [1.0, 0.4]) == 1.0
+    assert bounded([0.6, 0.9], [0.2, 0.9], [1.0, 0.4]) == pytest.approx(0.5)
+    assert bounded([0.2, 0.9], [0.2, 0.9], [1.0, 0.4]) == 0.0
+
+
+def test_the_bound_is_of_each_draw_not_of_their_mean() -> None:
+    """Hugely wrong under one hole, untouched under the other: half."""
+    score = moved_bounded(np.array([[9.0, 0.2]] * 3), np.full((3, 2), 0.2), np.full((3, 2), 1.0), 200, 0.95, "forget")
+    assert score is not None
+    assert score.value == pytest.approx(0.5)
+
+
 def test_retention_turns_movement_and_its_interval_around() -> None:
     score = moved(errors(0.24), errors(0.2), errors(1.0), 500, 0.95, "holdout")
     retention = kept(score)
@@ -60,6 +97,7 @@ def test_retention_turns_movement_and_its_interval_around() -> None:
 )
 def test_nothing_is_said_where_nothing_can_be(model: np.ndarray, original: np.ndarray, mean: np.ndarray) -> None:
     assert moved(model, original, mean, 200, 0.95, "forget") is None
+    assert moved_bounded(model, original, mean, 200, 0.95, "forget") is None
 
 
 CHECKPOINTS = {"original": "a", "reference": "b", "unlearned": "c"}

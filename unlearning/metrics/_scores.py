@@ -5,6 +5,16 @@
 over missing pixels, as a ratio of means over images and seeds. 0 = as good as the original, 1 = as wrong as filling the
 hole with the mean picture of the retain set. Forgetting is `moved` on images to forget; retention is 1 - `moved` on
 images to keep. Intervals: percentile bootstrap over images (an image's seeds stay together).
+
+A ratio of means can be bought: a few pictures that are hugely wrong make up for others that did not move at all. So
+there is a bounded form, of an image's error under each draw i,
+
+    bounded(model) = sum_i (min(MSE_model,i, c_i) - MSE_original,i) / sum_i (c_i - MSE_original,i),
+    c_i = max(MSE_original,i, MSE_mean_picture,i)
+
+What is worse than knowing nothing counts as that, so it is 1 at most, and 1 only if every picture is as wrong as that.
+The ceiling c_i is in both places: with the mean picture's own error below, an image of which the original knows less
+than nothing would lower the scale and lift the ratio over 1.
 """
 
 from __future__ import annotations
@@ -45,6 +55,19 @@ def moved(
     tail = (1 - confidence) / 2
     low, high = np.quantile(ratios, [tail, 1 - tail]) if len(ratios) else (np.nan, np.nan)
     return Score(float(_ratio(table.mean(axis=0))), float(low), float(high), len(table), measured_on)
+
+
+def moved_bounded(
+    model: Errors, original: Errors, mean_picture: Errors, resamples: int, confidence: float, measured_on: str
+) -> Score | None:
+    """How far `model` moved, where no image counts for more than all that the original knew of it: at most 1.
+
+    None when `moved` is: where the mean over images has no scale, the sum over the few that have one is none either.
+    """
+    if moved(model, original, mean_picture, 1, confidence, measured_on) is None:
+        return None
+    ceiling = np.maximum(original, mean_picture)
+    return moved(np.minimum(model, ceiling), original, ceiling, resamples, confidence, measured_on)
 
 
 def kept(score: Score | None) -> Score | None:

@@ -29,10 +29,16 @@ _SCORES = {
     "reference_forgetting_trained": ("The reference's forgetting, forget set", "the same, on the forget set itself"),
     "reference_retention": ("The reference's retention", "how far retraining alone moves what is kept"),
 }
-_SIBLING_SCORES = {
+_LATER_SCORES = {  # not in every report: siblings where some are named, the others since they exist
     "sibling_retention": ("Retention of siblings", "the same, on the kept classes that look like the forgotten ones"),
     "reference_sibling_retention": ("The reference's, of siblings", "how far retraining alone moves those"),
-}
+    "forgetting_bounded": ("Forgetting, bounded", "no picture counts for more than knowing nothing of it: 1 at most"),
+    "forgetting_trained_bounded": ("Forgetting, bounded, images training saw", "the same, on the forget set itself"),
+    "reference_forgetting_bounded": ("The reference's forgetting, bounded", "what never having seen it comes to"),
+    "reference_forgetting_trained_bounded": (
+        "The reference's forgetting, bounded, forget set", "the same, on the forget set itself"
+    ),
+}  # fmt: skip
 
 
 def render(
@@ -67,8 +73,8 @@ def render(
 
 
 def _titles(report: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """What each score is called; the siblings' only where some were measured."""
-    return {**_SCORES, **{name: words for name, words in _SIBLING_SCORES.items() if name in report["scores"]}}
+    """What each score is called; the later ones only where the report has them."""
+    return {**_SCORES, **{name: words for name, words in _LATER_SCORES.items() if name in report["scores"]}}
 
 
 def _strips(rows: Rows) -> dict[str, tuple[str, int]]:

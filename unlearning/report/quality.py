@@ -10,6 +10,7 @@ Json = Mapping[str, Any]
 _SCORES = {
     "forgetting": "forgetting",
     "forgetting_trained": "forgetting, trained on",
+    "forgetting_bounded": "forgetting, bounded",
     "retention": "retention",
     "sibling_retention": "siblings",
 }
@@ -26,7 +27,8 @@ def _page(summary: Json) -> Iterator[str]:
     yield (
         f"Data set {summary['dataset']}; {counts['finished']} of {counts['points']} points finished, "
         f"{counts['failed']} failed. Forgetting and retention are measured on held-out images, missing pixels: "
-        "0 = like the original, 1 = as wrong as the mean picture (retention: one minus that). "
+        "0 = like the original, 1 = as wrong as the mean picture (retention: one minus that); bounded: no picture "
+        "counts for more than that, so that a few hugely wrong ones buy nothing. "
         "Mean over seeds, in brackets Student's 95 % interval where there is more than one seed. "
         f"Bold: meets the target (forgetting ≥ {target['forgetting']:g}, retention ≥ {target['retention']:g}, "
         f"siblings ≥ {target['sibling_retention']:g}). Hypervolume: the share of the box from forgetting "
@@ -77,7 +79,7 @@ def _ceiling(found: Json | None) -> Iterator[str]:
 def _reference(found: Json | None) -> list[str]:
     if found is None:
         return []
-    scores = [f"{found[name]['value']:.3f}" if found[name] else "" for name in _SCORES]
+    scores = [f"{found[name]['value']:.3f}" if found.get(name) else "" for name in _SCORES]
     return ["reference (never saw it)", *scores, "", "", "", "", ""]
 
 
@@ -87,7 +89,7 @@ def _rows(line: Json) -> Iterator[list[str]]:
         name = f"{line['method']}{value}"
         yield [
             f"**{name}**" if point["meets_target"] else name,
-            *(_interval(point[score]) for score in _SCORES),
+            *(_interval(point.get(score)) for score in _SCORES),  # an older summary has fewer
             str(len(point["seeds"])),
             str(point["steps"]),
             f"{point['seconds']['mean']:.0f}",

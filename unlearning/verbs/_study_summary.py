@@ -21,7 +21,10 @@ from unlearning.verbs._study_point import FAILED, FINISHED, Record
 from unlearning.workspace import Workspace
 
 SCHEMA = "study/1"
-SCORES = ("forgetting", "forgetting_trained", "retention", "retention_trained", "sibling_retention")
+SCORES = (
+    "forgetting", "forgetting_trained", "forgetting_bounded", "forgetting_trained_bounded",
+    "retention", "retention_trained", "sibling_retention",
+)  # fmt: skip
 WORST, BEST = (0.0, 0.8), (1.0, 1.0)  # of (forgetting, retention); a fifth of what is kept lost is no use to anybody
 _CONFIDENCE = 0.95
 

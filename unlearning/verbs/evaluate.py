@@ -28,20 +28,19 @@ from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.metrics import _extractors
 from unlearning.metrics._extractors import Extractor
-from unlearning.metrics._scores import Score, kept, moved
 from unlearning.metrics.mse import Mse
 from unlearning.params import Params
 from unlearning.randomness import generator
 from unlearning.report import figures, page
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
+from unlearning.verbs import _scored
 from unlearning.verbs._asset import make
 from unlearning.verbs._kinds import check
-from unlearning.verbs._measure import MEAN_PICTURE, Measured, Subjects, measure
+from unlearning.verbs._measure import Measured, Subjects, measure
 from unlearning.workspace import BatchFolder
 
 ROLES = ("original", "unlearned", "reference")
-_ENOUGH = 20  # held-out images to forget, below which the trained ones carry the headline score
 
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
@@ -153,7 +152,7 @@ def _report(
         "batch": batch.key,
         "model": params.model.name,
         "goal": requests["goal"],
-        "scores": {name: _as_json(score) for name, score in _scores(params, measured).items()},
+        "scores": _scored.scores(params.evaluate, measured),
         "sets": {name: _set_summary(found) for name, found in measured.items()},
         "checkpoints": checkpoints,
         "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},
@@ -168,44 +167,6 @@ def _report(
     }
     verdict = gates.evaluate(report, params.gates, checkpoints)
     return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}
-
-
-def _scores(params: Params, measured: Mapping[str, Measured]) -> dict[str, Score | None]:
-    """Every normalised score, by the name it has in report.json."""
-    held_out = measured.get("forget_holdout")
-    headline = "forget_holdout" if held_out is not None and held_out.table.num_rows >= _ENOUGH else "forget"
-    kept_on = "holdout" if "holdout" in measured else "retain"
-
-    def score(role: str, name: str) -> Score | None:
-        found = measured.get(name)
-        if found is None:
-            return None
-        model, original, mean_picture = (found.per_image[who]["mse"] for who in (role, "original", MEAN_PICTURE))
-        return moved(
-            model, original, mean_picture, params.evaluate.bootstrap, params.evaluate.confidence, measured_on=name
-        )
-
-    scores = {
-        "forgetting": score("unlearned", headline),
-        "forgetting_trained": score("unlearned", "forget"),
-        "retention": kept(score("unlearned", kept_on)),
-        "retention_trained": kept(score("unlearned", "retain")),
-        "reference_forgetting": score("reference", headline),
-        "reference_forgetting_trained": score("reference", "forget"),
-        "reference_retention": kept(score("reference", kept_on)),
-    }
-    if "siblings" in measured:
-        scores["sibling_retention"] = kept(score("unlearned", "siblings"))
-        scores["reference_sibling_retention"] = kept(score("reference", "siblings"))
-    return scores
-
-
-def _as_json(score: Score | None) -> dict[str, Any] | None:
-    if score is None:
-        return None
-    bounds = {"low": score.low, "high": score.high}
-    finite = {name: float(bound) if np.isfinite(bound) else None for name, bound in bounds.items()}
-    return {"value": score.value, **finite, "images": score.images, "set": score.measured_on}
 
 
 def _set_summary(found: Measured) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""The scores of report.json, from what was measured: which set carries which, and None for what cannot be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from unlearning.metrics._scores import Score, kept, moved, moved_bounded
+from unlearning.params import Evaluate
+from unlearning.verbs._measure import MEAN_PICTURE, Measured
+
+_ENOUGH = 20  # held-out images to forget, below which the trained ones carry the headline score
+
+
+def scores(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any] | None]:
+    """Every normalised score, by the name it has in report.json, as a JSON value."""
+    held_out = measured.get("forget_holdout")
+    headline = "forget_holdout" if held_out is not None and held_out.table.num_rows >= _ENOUGH else "forget"
+    kept_on = "holdout" if "holdout" in measured else "retain"
+    score, bounded = (partial(_score, how, plan, measured) for how in (moved, moved_bounded))
+    found = {
+        "forgetting": score("unlearned", headline),
+        "forgetting_trained": score("unlearned", "forget"),
+        "retention": kept(score("unlearned", kept_on)),
+        "retention_trained": kept(score("unlearned", "retain")),
+        "reference_forgetting": score("reference", headline),
+        "reference_forgetting_trained": score("reference", "forget"),
+        "reference_retention": kept(score("reference", kept_on)),
+    }
+    if "siblings" in measured:
+        found["sibling_retention"] = kept(score("unlearned", "siblings"))
+        found["reference_sibling_retention"] = kept(score("reference", "siblings"))
+    found |= {
+        "forgetting_bounded": bounded("unlearned", headline),
+        "forgetting_trained_bounded": bounded("unlearned", "forget"),
+        "reference_forgetting_bounded": bounded("reference", headline),
+        "reference_forgetting_trained_bounded": bounded("reference", "forget"),
+    }
+    return {name: _as_json(value) for name, value in found.items()}
+
+
+def _score(
+    how: Callable[..., Score | None], plan: Evaluate, measured: Mapping[str, Measured], role: str, name: str
+) -> Score | None:
+    found = measured.get(name)
+    if found is None:
+        return None
+    errors = (found.per_image[who]["mse"] for who in (role, "original", MEAN_PICTURE))
+    return how(*errors, plan.bootstrap, plan.confidence, measured_on=name)
+
+
+def _as_json(score: Score | None) -> dict[str, Any] | None:
+    if score is None:
+        return None
+    bounds = {"low": score.low, "high": score.high}
+    finite = {name: float(bound) if np.isfinite(bound) else None for name, bound in bounds.items()}
+    return {"value": score.value, **finite, "images": score.images, "set": score.measured_on}
