@@ -27,6 +27,7 @@ ALONE = World(0, 1, torch.device("cpu"))
 SMALL_MAE: dict[str, Any] = {"width": 16, "heads": 2, "depth": 2, "decoder_width": 8, "decoder_heads": 2}
 # The smallest member of a family whose default is too large for a test; others are tested as they come.
 SMALLEST: dict[str, dict[str, Any]] = {
+    "ddpm": {"widths": (8, 16), "train_steps": 10, "sample_steps": 2},
     "latent": {
         "widths": (16, 16),
         "heads": (2, 2),
@@ -48,6 +49,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     },
     "palette": {"widths": (8, 16), "layers": 1, "train_steps": 10, "sample_steps": 2},
 }
+# A method that learns something before the first step, cut short where what it learns is not what is tested.
+QUICK: dict[str, dict[str, Any]] = {"recognised_target": {"recogniser_steps": 2, "recogniser_images": 4}}
 
 
 class ToyGenerator(Drawing):

@@ -24,7 +24,7 @@ class Setting:
     """A method, a student that has moved a little from its original, and a batch."""
 
     def __init__(self, method: str, kind: str) -> None:
-        self.method = Method.kinds[method]()
+        self.method = Method.kinds[method](**toys.QUICK.get(method, {}))
         self.original = toys.built(RECIPES[kind]).eval().requires_grad_(False)
         if not isinstance(self.original, self.method.requires):
             pytest.skip(f"{method} needs a {self.method.requires.__name__}")

@@ -63,6 +63,18 @@ def encoded_once(given: Preparation, pictures: Images) -> Prepared:
     return {f"encoded/{level}": part.cpu() for level, part in enumerate(along_batch(*parts))}
 
 
+def mean_encoded_once(given: Preparation, most: int) -> Prepared:
+    """The mean over retain images of E0(T(x_r)), place by place, [1, ...] a level; empty where `encoded_once` is."""
+    sums, count = dict[str, Tensor](), 0
+    for images in spread(given.retain, most):
+        for name, codes in encoded_once(given, images).items():
+            sums[name] = sums.get(name, 0.0) + codes.double().sum(dim=0, keepdim=True)
+        if not sums:
+            return {}
+        count += len(images)
+    return {name: (total / count).float() for name, total in sums.items()}
+
+
 def remembered(prepared: Prepared, which: Tensor) -> Latents:
     """What `encoded_once` found, of the pictures `which` [F] int64; no map at all where it found nothing."""
     levels = sum(name.startswith("encoded/") for name in prepared)

@@ -20,16 +20,14 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from unlearning.contracts import Generator, Method, Preparation, Prepared
 from unlearning.methods._joint import (
     beside_kept,
     distance,
-    encoded_once,
+    mean_encoded_once,
     others,
     remembered,
-    spread,
     targets,
     terms_of,
     under_holes,
@@ -55,14 +53,7 @@ class MeanCode(Method, kind="mean_code"):
 
     def prepare(self, given: Preparation) -> Prepared:
         """c, [1, ...] a level, where the hole and the view are the same at every step; else nothing."""
-        sums, count = dict[str, Tensor](), 0
-        for images in spread(given.retain, self.measured_images):
-            for name, codes in encoded_once(given, images).items():
-                sums[name] = sums.get(name, 0.0) + codes.double().sum(dim=0, keepdim=True)
-            if not sums:
-                return {}
-            count += len(images)
-        return {name: (total / count).float() for name, total in sums.items()}
+        return mean_encoded_once(given, self.measured_images)
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """One pass of the student over both sets; the original is asked for the retain rows, and for c if drawn."""
