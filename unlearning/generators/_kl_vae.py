@@ -2,7 +2,9 @@
 
     |x - D(z)|^2  +  beta KL(q(z | x) || N(0, 1)),   z ~ q(z | x),   beta = 1e-6 a latent
 
-Published VAEs add a perceptual and an adversarial term, which need networks of their own; small pictures do without.
+Beside it, and apart from it, the scale of N(0, deviation^2) is learnt under which the latents are likeliest, because a
+statistic of the whole set would be another walk over it; k is its reciprocal. Published VAEs add a perceptual and an
+adversarial term, which need networks of their own; small pictures do without.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 
 PRIOR = 1e-6  # beta
+PACE = 10  # an optimizer moves every weight by about its rate, and this one has further to go than others
 
 
 class LearningAutoencoder(Generator):
@@ -25,9 +28,7 @@ class LearningAutoencoder(Generator):
     def __init__(self, vae: Any, patch: int) -> None:
         super().__init__()
         self.vae, self.patch = vae, patch
-        # log of the latents' deviation around 0: the scale of N(0, deviation^2) under which they are likeliest. Learnt
-        # beside the rest, because a statistic of the whole set would be another walk over it.
-        self.log_deviation = nn.Parameter(torch.zeros(1))
+        self.log_deviation = nn.Parameter(torch.zeros(1))  # of the latents around 0, in units of 1 / PACE
 
     def draw_view(self, corrupted: Corrupted, draws: Draws) -> View:
         """(eps [B, K, h, w],), of the draw from q."""
@@ -48,7 +49,8 @@ class LearningAutoencoder(Generator):
             drawn = self.vae.decode(found.mean + found.std * view[0]).sample
             error = (drawn - pair.clean).square().flatten(1).mean(dim=1)
             fixed = found.mean.detach().square().flatten(1).mean(dim=1)
-            unlikely = self.log_deviation + 0.5 * fixed * (-2 * self.log_deviation).exp()
+            logarithm = PACE * self.log_deviation
+            unlikely = logarithm + 0.5 * fixed * (-2 * logarithm).exp()
             loss: Tensor = error + PRIOR * found.kl() + unlikely
             return loss
 
@@ -66,4 +68,4 @@ class LearningAutoencoder(Generator):
     @torch.no_grad()
     def scaling(self) -> Tensor:
         """k = 1 / deviation, []: latents of about unit size, as the noise has."""
-        return (-self.log_deviation).exp().squeeze()
+        return (-PACE * self.log_deviation).exp().squeeze()

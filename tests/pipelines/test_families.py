@@ -1,0 +1,112 @@
+"""Every generator family through the whole graph: a deletion request at one end, a certificate at the other.
+
+Real verbs, real weights, real gates. The verbs run in this process, one family in processes of its own: starting
+Python and importing torch four times a family is what the demo's test does, and so is a promotion.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import torch
+
+from pipelines.resources.compute import Compute, Job, StudyJob
+from tests import toys
+from tests.pipelines.line import Line, checks, errors, materialized
+from tests.toy_batch import file_requests, request_body, toy_workspace
+from unlearning import files
+from unlearning.evidence import promotion, verification
+from unlearning.log import silent
+from unlearning.params import Params
+from unlearning.stages import STAGES
+from unlearning.training import checkpoint
+from unlearning.verbs import stage
+from unlearning.workspace import Workspace
+
+_PALETTE = {"kind": "palette", **toys.SMALLEST["palette"]}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "latent": {"kind": "latent", **toys.SMALLEST["latent"]},
+    "mae": {"kind": "mae", **toys.SMALLEST["mae"]},
+    "mage": {"kind": "mage", **toys.SMALLEST["mage"]},
+    "palette": _PALETTE,
+    "palette_guided": {**_PALETTE, "network": "guided", "head_width": 8},
+}
+_BUDGET = {"steps": 3, "batch_size": 4, "warmup_steps": 0, "learning_rate": 1e-3}
+_SMALL: dict[str, Any] = {
+    "original": _BUDGET,
+    "unlearn.budget": _BUDGET,
+    "evaluate.bootstrap": 100,
+    "evaluate.seeds": [0],
+    "evaluate.metrics": [{"kind": "mse"}, {"kind": "psnr"}],
+    "report.pictures": 2,
+}
+
+
+class SameProcess(Compute):
+    """The verbs themselves, here."""
+
+    def launch(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
+        assert isinstance(job, Job)
+        stage.run(job.stage, Params.read(job.params, job.overrides), Workspace(job.root).batch(job.batch), silent)
+
+
+@pytest.fixture(scope="module")
+def taken_in(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """A data set and one pending request: made once, copied for each family."""
+    home = tmp_path_factory.mktemp("families")
+    workspace = toy_workspace(home)
+    (workspace.root / "mlflow").mkdir()
+    (workspace.root / "mlflow" / "mlflow.db").write_bytes(empty_database.read_bytes())
+    file_requests(workspace, request_body())
+    return workspace.root
+
+
+@pytest.fixture
+def line(repository: Path, taken_in: Path, tmp_path: Path) -> Iterator[Line]:
+    torch.set_num_threads(1)
+    shutil.copytree(taken_in, tmp_path / "var")
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Line(tmp_path, repository / "params.yaml", instance)
+
+
+def _overrides(family: str) -> dict[str, Any]:
+    return {**_SMALL, "generator": FAMILIES[family]}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_from_a_request_to_a_refused_certificate(family: str, line: Line) -> None:
+    """Three steps of training make no model worth serving, and the gates say so: nothing is promoted."""
+    done = line.run("b1", compute=SameProcess(), **_overrides(family))
+    assert not done.success
+    assert materialized(done).keys() == set(STAGES), errors(done)
+    assert not checks(done)["retention"].passed
+    assert checks(done)["integrity"].passed  # weights moved, every number is finite, the report is about these
+
+    batch = line.batch("b1")
+    assert files.read_json(batch.report)["scores"].keys() >= {"forgetting", "retention", "reference_forgetting"}
+    found = verification.verify(batch.path)
+    assert (found.status, found.mismatches) == ("refused", ())
+    assert promotion.champion(line.workspace, line.read_params().model.name) is None
+
+    original, reference, unlearned = (
+        checkpoint.load(folder).state_dict() for folder in (batch.original, batch.reference, batch.unlearned)
+    )
+    moved = {name for name in original if not torch.equal(original[name], unlearned[name])}
+    assert moved
+    assert moved <= checkpoint.load(batch.original).encoder_parameters().keys()
+    assert any(not torch.equal(original[name], reference[name]) for name in moved)
+
+
+@pytest.mark.slow
+def test_a_tokenizer_is_trained_and_kept_across_processes(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four processes of their own: what the first trained, the third unlearns and the fourth evaluates."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    done = line.run("b1", compute=Compute(), **_overrides("mage"))
+    assert materialized(done).keys() == set(STAGES), errors(done)
+    facts = checkpoint.describe(line.batch("b1").original)["facts"]
+    assert facts["first_stage"]["steps"] == FAMILIES["mage"]["tokenizer_steps"]
