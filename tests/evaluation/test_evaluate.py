@@ -98,6 +98,16 @@ def test_bounded_forgetting_is_made_of_each_picture_and_draw(trained: Trained) -
     assert "Forgetting, bounded" in trained.batch.report.with_name("report.html").read_text()
 
 
+def test_an_observer_tells_the_original_from_the_reference_and_that_is_no_gate(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    for name in ("observer_auc", "observer_auc_original"):
+        assert report["scores"][name]["set"] == "forget_holdout"
+        assert report["scores"][name]["images"] == report["sets"]["forget_holdout"]["images"]
+    assert report["scores"]["observer_auc_original"]["high"] > 0.5
+    assert not any("observer" in criterion["name"] for criterion in report["criteria"])
+    assert "An observer tells it from the reference" in trained.batch.report.with_name("report.html").read_text()
+
+
 def test_the_verdict_is_what_the_gates_say_of_the_files(trained: Trained) -> None:
     report = files.read_json(trained.batch.report)
     checkpoints = {role: lineage.read(trained.batch, f"{role}_checkpoint").sha256 for role in evaluate.ROLES}

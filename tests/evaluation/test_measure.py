@@ -86,6 +86,21 @@ def test_pictures_are_the_first_ones_in_identical_framing(table: pa.Table) -> No
     assert {rows.shape for rows in found.pictures.values()} == {(6, 1, SIZE, SIZE)}
 
 
+@pytest.mark.parametrize(("observed", "expected"), [(0, 0), (4, 4), (99, N)])
+def test_the_observer_looks_at_as_many_as_it_may_evenly(table: pa.Table, observed: int, expected: int) -> None:
+    class Greys(Zeros):
+        def __call__(self, rows: Tensor) -> Images:
+            return (rows / N).reshape(-1, 1, 1, 1).expand(-1, 1, SIZE, SIZE).contiguous()
+
+    models: dict[str, Generator] = {"original": Off(0.0), "unlearned": Off(-0.4)}
+    subjects = Subjects(models, torch.zeros(1, 1, SIZE, SIZE), CenterHole(), [Mse()], None, torch.device("cpu"))
+    found = measure("forget", table, Greys(), subjects, (0, 1), 4, pictures=0, log=silent, observed=observed)
+    assert set(found.looks) == (set(models) if expected else set())
+    for role, value in (("original", 0.0), ("unlearned", -0.4)) if expected else ():
+        greys = np.arange(expected) * N // expected / N
+        np.testing.assert_allclose(found.looks[role][:, 0], value - greys, atol=1e-6)  # off in the mean
+
+
 def test_without_an_extractor_set_metrics_are_absent_not_zero(table: pa.Table) -> None:
     assert measured(table, {"original": Off(0.1)}).per_set == {"original": {}, MEAN_PICTURE: {}}
 

@@ -101,8 +101,12 @@ def test_a_method_that_forgets_everything_is_counted_where_it_cannot_be_drawn() 
 def test_a_score_that_an_older_summary_lacks_is_an_empty_cell() -> None:
     newer = panel("border", METHODS[:1])
     for one in newer["methods"][0]["points"]:
-        one["forgetting_bounded"] = score(0.771)
-    assert "0.771 (0.761 to 0.781)" in quality.table(summary(newer))
+        one |= {"forgetting_bounded": score(0.771), "observer_auc": score(0.612)}
+    newer["observer_auc_original"] = {"value": 0.934, "low": 0.9, "high": 0.96, "images": 200}
+    page = quality.table(summary(newer))
+    assert "the original from the reference with AUC 0.934 (0.900 to 0.960, 200 images)" in page
+    assert "0.612 (0.602 to 0.622)" in page
+    assert "0.771 (0.761 to 0.781)" in page
     assert "| method_0, forget_weight 0.1 | 0.100 (0.090 to 0.110) | 0.100 (0.090 to 0.110) |  |" in quality.table(
         summary(panel("border", METHODS[:1]))
     )

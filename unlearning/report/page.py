@@ -38,6 +38,12 @@ _LATER_SCORES = {  # not in every report: siblings where some are named, the oth
     "reference_forgetting_trained_bounded": (
         "The reference's forgetting, bounded, forget set", "the same, on the forget set itself"
     ),
+    "observer_auc": (
+        "An observer tells it from the reference", "AUC, of pictures of images to forget: 0.5 = cannot, 1 = always does"
+    ),
+    "observer_auc_original": (
+        "An observer tells the original from the reference", "the same of the original: what there was to tell at all"
+    ),
 }  # fmt: skip
 
 

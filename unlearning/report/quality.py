@@ -13,6 +13,7 @@ _SCORES = {
     "forgetting_bounded": "forgetting, bounded",
     "retention": "retention",
     "sibling_retention": "siblings",
+    "observer_auc": "observer's AUC",
 }
 
 
@@ -29,6 +30,8 @@ def _page(summary: Json) -> Iterator[str]:
         f"{counts['failed']} failed. Forgetting and retention are measured on held-out images, missing pixels: "
         "0 = like the original, 1 = as wrong as the mean picture (retention: one minus that); bounded: no picture "
         "counts for more than that, so that a few hugely wrong ones buy nothing. "
+        "Observer's AUC: how well a classifier tells the unlearned model's pictures of images to forget from the "
+        "reference's of the same images (0.5 = cannot, 1 = always does). "
         "Mean over seeds, in brackets Student's 95 % interval where there is more than one seed. "
         f"Bold: meets the target (forgetting ≥ {target['forgetting']:g}, retention ≥ {target['retention']:g}, "
         f"siblings ≥ {target['sibling_retention']:g}). Hypervolume: the share of the box from forgetting "
@@ -55,6 +58,7 @@ def _panel(panel: Json) -> Iterator[str]:
     if panel["siblings"]:
         yield f"Siblings: {', '.join(panel['siblings'])}.\n"
     yield from _ceiling(panel["ceiling"])
+    yield from _control(panel.get("observer_auc_original"))
     rows = [_reference(panel["reference"]), *(row for line in panel["methods"] for row in _rows(line))]
     head = ("method", *_SCORES.values(), "seeds", "steps", "seconds", "memory, MiB", "hypervolume")
     yield from _grid(head, [row for row in rows if row])
@@ -74,6 +78,15 @@ def _ceiling(found: Json | None) -> Iterator[str]:
             "an estimate from below"
         )
     yield told + ".\n"
+
+
+def _control(found: Json | None) -> Iterator[str]:
+    """What the observer makes of a model that forgot nothing: an AUC below is worth as much as this is above 0.5."""
+    if found is not None:
+        yield (
+            f"The observer tells the original from the reference with AUC {found['value']:.3f} ({found['low']:.3f} to "
+            f"{found['high']:.3f}, {found['images']} images).\n"
+        )
 
 
 def _reference(found: Json | None) -> list[str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unlearning.contracts import Compared, Corruption, Generator, ImageSource, Metric
 from unlearning.log import Log, Progress
+from unlearning.metrics import _observer
 from unlearning.metrics._extractors import Extractor
 from unlearning.metrics._missing import only_missing
 from unlearning.randomness import Draws
@@ -41,6 +42,7 @@ class Measured:
     per_image: dict[str, dict[str, np.ndarray]]  # model -> metric -> [N, S] float64
     per_set: dict[str, dict[str, list[float]]]  # model -> metric -> S values
     pictures: dict[str, np.ndarray] = field(default_factory=dict)  # row label -> [P, C, H, W] in [-1, 1], first seed
+    looks: dict[str, np.ndarray] = field(default_factory=dict)  # model -> [K, F], what an observer sees, first seed
     finite: bool = True
 
 
@@ -53,13 +55,16 @@ def measure(
     batch_size: int,
     pictures: int,
     log: Log,
+    observed: int = 0,
 ) -> Measured:
-    """Reconstruct every image of `images` under every seed by every model, and measure missing pixels."""
+    """Reconstruct every image of `images` under every seed by every model, and measure missing pixels.
+
+    An observer looks at `observed` of the images at most, evenly over the set: one sorted by class is no bias.
+    """
     roles = [*subjects.models, MEAN_PICTURE]
     scored = [metric for metric in subjects.metrics if metric.per_image]
     n = len(images)
-    shape = (n, len(seeds))
-    per_image = {role: {metric.kind: np.full(shape, np.nan) for metric in scored} for role in roles}
+    per_image = {role: {metric.kind: np.full((n, len(seeds)), np.nan) for metric in scored} for role in roles}
     measured = Measured(name, table, per_image, {role: {} for role in roles})
     for column, seed in enumerate(seeds):
         features: dict[str, list[Tensor]] = {}
@@ -70,10 +75,11 @@ def measure(
             generated, missing, shown = _reconstruct(truth, subjects, draws)
             for role, picture in generated.items():
                 measured.finite &= bool(picture.isfinite().all())
-                compared = Compared(truth, picture, missing)
-                for metric in scored:
-                    per_image[role][metric.kind][start:stop, column] = metric(compared).numpy()
+                _keep_errors(per_image[role], Compared(truth, picture, missing), scored, (slice(start, stop), column))
             _keep_features(features, {"truth": truth, **generated}, missing, subjects.extractor)
+            if column == 0:
+                here = _evenly(n, observed, start, stop)
+                _keep_looks(measured.looks, truth, {role: generated[role] for role in subjects.models}, missing, here)
             if column == 0 and start < pictures:
                 _keep_pictures(measured.pictures, {"what it sees": shown, **generated, "truth": truth}, pictures)
             log(Progress(f"evaluate {name}", column * n + stop, len(seeds) * n))
@@ -93,6 +99,13 @@ def _reconstruct(truth: Images, subjects: Subjects, draws: Draws) -> tuple[dict[
     return generated, corrupted.missing, corrupted.images
 
 
+def _keep_errors(
+    kept: Mapping[str, np.ndarray], compared: Compared, metrics: Sequence[Metric], place: tuple[slice, int]
+) -> None:
+    for metric in metrics:
+        kept[metric.kind][place] = metric(compared).numpy()
+
+
 def _keep_features(
     features: dict[str, list[Tensor]], pictures: Mapping[str, Images], missing: Missing, extractor: Extractor | None
 ) -> None:
@@ -106,6 +119,20 @@ def _keep_pictures(kept: dict[str, np.ndarray], shown: Mapping[str, Images], mos
     for name, images in shown.items():
         row = images.numpy()
         kept[name] = np.concatenate([kept[name], row])[:most] if name in kept else row[:most].copy()
+
+
+def _evenly(n: int, most: int, start: int, stop: int) -> Tensor:
+    """Of at most `most` rows evenly over `n`, those in start .. stop - 1, counted from `start`."""
+    rows = torch.arange(min(most, n)) * n // max(min(most, n), 1)
+    return rows[(rows >= start) & (rows < stop)] - start
+
+
+def _keep_looks(
+    kept: dict[str, np.ndarray], truth: Images, drawn: Mapping[str, Images], missing: Missing, here: Tensor
+) -> None:
+    for role, picture in drawn.items() if len(here) else ():
+        seen = _observer.look(truth[here], picture[here], missing[here]).numpy()
+        kept[role] = np.concatenate([kept[role], seen]) if role in kept else seen
 
 
 def _measure_sets(

@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from unlearning.metrics import _observer
 from unlearning.metrics._scores import Score, kept, moved, moved_bounded
 from unlearning.params import Evaluate
 from unlearning.verbs._measure import MEAN_PICTURE, Measured
 
+OBSERVED = (
+    "forget_holdout",
+    "forget",
+)  # sets an observer looks at; the first that is large enough is scored
 _ENOUGH = 20  # held-out images to forget, below which the trained ones carry the headline score
 
 
@@ -38,6 +43,8 @@ def scores(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[s
         "forgetting_trained_bounded": bounded("unlearned", "forget"),
         "reference_forgetting_bounded": bounded("reference", headline),
         "reference_forgetting_trained_bounded": bounded("reference", "forget"),
+        "observer_auc": _observed("unlearned", plan, measured),
+        "observer_auc_original": _observed("original", plan, measured),
     }
     return {name: _as_json(value) for name, value in found.items()}
 
@@ -50,6 +57,16 @@ def _score(
         return None
     errors = (found.per_image[who]["mse"] for who in (role, "original", MEAN_PICTURE))
     return how(*errors, plan.bootstrap, plan.confidence, measured_on=name)
+
+
+def _observed(role: str, plan: Evaluate, measured: Mapping[str, Measured]) -> Score | None:
+    """How well an observer tells the pictures of `role` from the reference's, of images to forget."""
+    for name in OBSERVED:
+        found = measured.get(name)
+        if found is not None and found.table.num_rows >= _observer.FEWEST:
+            looks = found.looks[role], found.looks["reference"]
+            return _observer.told_apart(*looks, plan.bootstrap, plan.confidence, measured_on=name)
+    return None
 
 
 def _as_json(score: Score | None) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from unlearning.workspace import Workspace
 SCHEMA = "study/1"
 SCORES = (
     "forgetting", "forgetting_trained", "forgetting_bounded", "forgetting_trained_bounded",
-    "retention", "retention_trained", "sibling_retention",
+    "retention", "retention_trained", "sibling_retention", "observer_auc",
 )  # fmt: skip
 WORST, BEST = (0.0, 0.8), (1.0, 1.0)  # of (forgetting, retention); a fifth of what is kept lost is no use to anybody
 _CONFIDENCE = 0.95
@@ -88,6 +88,7 @@ def _panel(plans: Plans, base: Base, found: Mapping[Point, Record | None], works
         "classes": None if forget is None else list(forget.classes),
         "siblings": None if forget is None else list(forget.siblings),
         "reference": None if some is None else _reference(some),
+        "observer_auc_original": None if some is None else some["scores"].get("observer_auc_original"),
         "ceiling": _ceiling(ceiling_file(plans, base, workspace)),
         "methods": [line for name in plans.study.methods if (line := _line(name, mine, plans.study.target))["points"]],
     }

@@ -26,7 +26,7 @@ from unlearning.errors import ParamsError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
-from unlearning.metrics import _extractors
+from unlearning.metrics import _extractors, _observer
 from unlearning.metrics._extractors import Extractor
 from unlearning.metrics.mse import Mse
 from unlearning.params import Params
@@ -66,11 +66,12 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     plan = params.evaluate
     measured = {
         name: measure(
-            name, tables[name], images[name], subjects, plan.seeds, plan.batch_size, params.report.pictures, log
+            name, tables[name], images[name], subjects, plan.seeds, plan.batch_size, params.report.pictures, log,
+            observed=_observer.MOST if name in _scored.OBSERVED else 0,
         )
         for name in tables
         if len(tables[name])
-    }
+    }  # fmt: skip
     report = _report(params, batch, measured, extractor)
     _write(params, batch, folder, report, measured)
     return {
