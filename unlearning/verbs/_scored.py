@@ -13,10 +13,7 @@ from unlearning.metrics._scores import Score, kept, moved, moved_bounded
 from unlearning.params import Evaluate
 from unlearning.verbs._measure import MEAN_PICTURE, Measured
 
-OBSERVED = (
-    "forget_holdout",
-    "forget",
-)  # sets an observer looks at; the first that is large enough is scored
+OBSERVED = ("forget_holdout", "forget")  # by an observer; the first set that is large enough carries its score
 _ENOUGH = 20  # held-out images to forget, below which the trained ones carry the headline score
 
 
