@@ -14,8 +14,8 @@ there is a bounded form, of an image's error under each draw i,
 
 What is worse than knowing nothing counts as that, so it is 1 at most, and 1 only if every picture is as wrong as that.
 The ceiling c_i is in both places: with the mean picture's own error below, an image of which the original knows less
-than nothing would lower the scale and lift the ratio over 1. A model that never saw the images draws some well and some badly, so
-its own bounded score lies well below 1, and is what to read this one beside.
+than nothing would lower the scale and lift the ratio over 1. A model that never saw the images draws some well and some
+badly, so its own bounded score may lie well below 1, and is what to read this one beside.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ _SCORES = {
 _LATER_SCORES = {  # not in every report: siblings where some are named, the others since they exist
     "sibling_retention": ("Retention of siblings", "the same, on the kept classes that look like the forgotten ones"),
     "reference_sibling_retention": ("The reference's, of siblings", "how far retraining alone moves those"),
-    "forgetting_bounded": ("Forgetting, bounded", "no picture counts for more than knowing nothing of it; beside the reference's"),
+    "forgetting_bounded": (
+        "Forgetting, bounded", "no picture counts for more than knowing nothing of it; read it beside the reference's"
+    ),
     "forgetting_trained_bounded": ("Forgetting, bounded, images training saw", "the same, on the forget set itself"),
     "reference_forgetting_bounded": ("The reference's forgetting, bounded", "what never having seen it comes to"),
     "reference_forgetting_trained_bounded": (
