@@ -62,8 +62,9 @@ bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/be
 
 DATA ?= ../shared/data/cifar10
 WORKERS ?= 1
-quality: setup  ## every method beside the others, with references (DATA=… WORKERS=… ONLY=method); run again to resume
-	$(RUN) -m unlearning study infra/studies/$(notdir $(patsubst %/,%,$(DATA))).yaml --source $(DATA) --root var --workers $(WORKERS) --results infra/studies/results $(if $(ONLY),--only $(ONLY))
+STUDY ?= $(notdir $(patsubst %/,%,$(DATA)))
+quality: setup  ## every method beside the others, with references (DATA=… STUDY=… WORKERS=… ONLY=method); run again to resume
+	$(RUN) -m unlearning study infra/studies/$(STUDY).yaml --source $(DATA) --root var --workers $(WORKERS) --results infra/studies/results $(if $(ONLY),--only $(ONLY))
 
 lock: setup  ## resolve the dependencies again (hash-pinned, no index address)
 	$(VENV)/bin/uv pip compile pyproject.toml --group pipelines --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/all.txt
