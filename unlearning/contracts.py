@@ -94,6 +94,19 @@ class Diffusing(Generator):
         """E told the view's timestep, the hole nothing but the view's noise; what is visible stays."""
 
 
+class Denoising(Generator):
+    """A generator that is told nothing but a noised picture m and its timestep, so m may lie between two pictures.
+
+    x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps; a view is (t [B] int64, eps [B, C, H, W]).
+    """
+
+    abar: Tensor  # [T] float32
+
+    @abstractmethod
+    def predict(self, noised: Images, timestep: Tensor) -> Tensor:
+        """The noise in m: [B, C, H, W]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """A generator read from a published file. What never trains (positions, a tokenizer) stands in its buffers."""
@@ -107,7 +120,7 @@ class Published:
 class GeneratorRecipe(Recipe):
     """How to build one generator family for images [B, channels, size, size]. Weights are loaded by the caller."""
 
-    abilities: ClassVar[tuple[type[Generator], ...]] = ()  # Drawing, Diffusing: known before anything is built
+    abilities: ClassVar[tuple[type[Generator], ...]] = ()  # Drawing, say: known before anything is built
     reads_degraded: ClassVar[bool] = False  # True: takes a picture that is degraded everywhere as a hint
 
     def build(self, image_size: int, channels: int) -> Generator:
@@ -141,6 +154,7 @@ class Corruption(Recipe):
 
     fixed: ClassVar[bool] = False  # True: nothing is drawn, T(x) of an image is the same at every step
     degrades: ClassVar[bool] = False  # True: there is no hole, every pixel must be invented from `degraded`
+    leaves_nothing: ClassVar[bool] = False  # True: it `degrades` to the same grey for every image
     least_channels: ClassVar[int] = 1  # of fewer T takes nothing away, and refuses
 
     def missing(self, images: Images, draws: Draws) -> Missing:
@@ -181,6 +195,7 @@ class Method(Recipe):
     uses_original: ClassVar[bool] = True  # False: the frozen original is never looked at
     uses_forget: ClassVar[bool] = True  # False: no forget image is ever loaded
     forget_reads_retain: ClassVar[bool] = False  # True: what forget images are taught depends on the retain images
+    retain_reads_forget: ClassVar[bool] = False  # True: the retain term is taken where forget images say
 
     def needs(self) -> type[nn.Module]:
         """What the generator must be for these fields: `requires`, or more."""
