@@ -4,7 +4,9 @@
 
 Gradient ascent on what is to be forgotten, descent on what is kept; the published baseline moves the whole network
 (scope `all`). The forget term has no lower bound: alpha (the merge's `forget_weight`) is small, search 0.001 to 0.25 on
-a log scale, and the steps are few. With the retain voice left out this is NegGrad (Golatkar et al., CVPR 2020).
+a log scale, and the steps are few. With the retain voice left out (weighted_sum, retain_weight 0) this is NegGrad
+(Golatkar et al., CVPR 2020); with the merge clipped_forget it is SISS without importance sampling (Alberti et al., ICLR
+2025) for any family.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from unlearning.types import Batch, Terms
 
 
 class MaxLoss(Method, kind="max_loss"):
-    """The forget images' own loss with its sign turned, the retain images' own loss as it is."""
+    """The forget images' own loss with its sign turned, the retain images' own as it is; NegGrad and SISS No-IS too."""
 
     uses_original = False
 

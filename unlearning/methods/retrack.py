@@ -1,0 +1,87 @@
+"""ReTrack (Shi et al., 2025, AISTATS 2026): lead noised forget images to the retain images nearest to them.
+
+    min  E_r |e(x_t) - eps|^2  +  alpha E_f sum_r p_r |e(a_t) - v_r|^2
+    a_t = gamma a + sigma eps,   v_r = (a_t - gamma r) / sigma,   p = softmax_r(-|v_r|^2 / 2)
+
+r are the K nearest retain images of a, by distance of their pixels: what a model that never saw a would take a_t for,
+cut off after K. Since p sums to 1,
+
+    sum_r p_r |e - v_r|^2  =  |e - v|^2  +  (a spread that no weight moves),   v = (a_t - gamma sum_r p_r r) / sigma
+
+and it is |e - v|^2 that is computed. The term is bounded below, and what it teaches is the denoising of other pictures.
+Near duplicates of an image to forget would teach that image again: none that is as near as `duplicate` to any of them
+is a neighbour. An image that comes mirrored is led to the same neighbours. Moves the whole network (scope `all`); alpha
+is the merge's `forget_weight`: published are 0.005 to 0.02 beside a retain weight of 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from unlearning.contracts import Generator, ImageSource, Preparation, Prepared
+from unlearning.errors import ParamsError
+from unlearning.methods._denoising import DenoisingMethod, kept_alone, levels, square, taught
+from unlearning.methods._joint import spread
+from unlearning.randomness import Draws
+from unlearning.types import Batch, Images, Pair, Terms
+
+
+class Retrack(DenoisingMethod, kind="retrack"):
+    """The denoising of the nearest retain images as the answer for noised forget images."""
+
+    neighbours: int = Field(10, ge=1, description="K, retain images that a forget image is led to; search 1 to 50")
+    duplicate: float = Field(
+        0.05,
+        ge=0,
+        description="root mean square of the pixels' difference, in [-1, 1], up to which two images are the same",
+    )
+
+    def prepare(self, given: Preparation) -> Prepared:
+        """The pictures [U, C, H, W] that are a neighbour of any, and which they are for each forget image, [F, K].
+
+        Raises ParamsError if fewer than K retain images are no near duplicate of an image to forget.
+        """
+        nearest = self._nearest(given.forget, given.retain)
+        rows, places = torch.unique(nearest, return_inverse=True)
+        return {"pictures": given.retain(rows), "places": places}
+
+    def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
+        """One pass over both sets."""
+        if not len(batch.forget):
+            return kept_alone(student, batch, draws)
+        here = self.view_within(student, batch.forget, draws.at("view", "forget"))
+        led = towards(batch.forget, prepared, *levels(student, here[0]), here[1])
+        return taught(student, batch, here, led, draws)
+
+    def _nearest(self, forget: ImageSource, retain: ImageSource) -> Tensor:
+        """Rows of the retain set, nearest first, [F, K] int64. The retain images are walked once, a chunk at a time."""
+        sought = torch.cat([some.flatten(1) for some in spread(forget, len(forget))])  # [F, D]
+        nearest = torch.full((len(sought), 0), math.inf)
+        rows, seen = nearest.long(), 0
+        for some in spread(retain, len(retain)):
+            apart = torch.cdist(sought, some.flatten(1))  # [F, chunk]
+            same = (apart <= self.duplicate * math.sqrt(sought.shape[1])).any(dim=0)
+            here = torch.arange(seen, seen + len(some))[~same].expand(len(sought), -1)
+            nearest, rows = torch.cat([nearest, apart[:, ~same]], 1), torch.cat([rows, here], 1)
+            nearest, order = nearest.sort(dim=1, stable=True)
+            nearest, rows = nearest[:, : self.neighbours], rows.gather(1, order)[:, : self.neighbours]
+            seen += len(some)
+        if rows.shape[1] < self.neighbours:
+            raise ParamsError(
+                f"unlearn.method: retrack leads to {self.neighbours} neighbours, and of {len(retain)} retain images "
+                f"{rows.shape[1]} are no near duplicate of an image to forget; as many neighbours or fewer are right"
+            )
+        return rows
+
+
+def towards(forget: Pair, prepared: Prepared, gamma: Tensor, sigma: Tensor, noise: Tensor) -> Images:
+    """v, the noise in a_t if it came from the neighbours: [F, C, H, W]."""
+    pictures = prepared["pictures"][prepared["places"][forget.rows]]  # [F, K, C, H, W]
+    away = gamma[:, None] * (forget.clean[:, None] - pictures) / sigma[:, None] + noise[:, None]  # v_r
+    nearness = -square(away.flatten(0, 1)).view(away.shape[:2]) / 2  # [F, K]
+    share = torch.softmax(nearness, dim=1).view(*nearness.shape, 1, 1, 1)
+    return (share * away).sum(dim=1)
