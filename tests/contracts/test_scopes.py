@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from tests import toys
-from unlearning.contracts import Scope
+from unlearning.contracts import Generator, Preparation, Prepared, Scope
+from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.methods.naive_deletion import NaiveDeletion
 from unlearning.methods.noise_target import NoiseTarget
+from unlearning.randomness import Draws
 from unlearning.training.step import Step
 from unlearning.verbs._kinds import register
 
@@ -28,6 +30,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def _prepared(scope: Scope, original: Generator) -> Prepared:
+    forget, retain = toys.Pictures("forget", 6), toys.Pictures("retain", 6)
+    device, draws = torch.device("cpu"), Draws(0, 6, where=("prepare",))
+    return scope.prepare(Preparation(original, forget, retain, RandomPatches(), draws, device))
+
+
 def test_names_parameters_of_the_student(scope: Scope, kind: str) -> None:
     student = toys.built(RECIPES[kind])
     named = dict(student.named_parameters())
@@ -38,7 +46,15 @@ def test_names_parameters_of_the_student(scope: Scope, kind: str) -> None:
 
 @pytest.mark.parametrize("method", [NoiseTarget(), NaiveDeletion()], ids=lambda method: str(method.kind))
 def test_everything_else_stays_bit_identical(scope: Scope, kind: str, method: NoiseTarget | NaiveDeletion) -> None:
-    run = toys.run(generator=RECIPES[kind], scope=scope, method=method, batch_size=4)
+    prepared = _prepared(scope, toys.built(RECIPES[kind]).requires_grad_(False))
+    run = toys.run(
+        generator=RECIPES[kind],
+        scope=scope,
+        method=method,
+        batch_size=4,
+        prepared_scope=prepared,
+        budget={"weight_decay": 0.0},
+    )
     step = Step(run, toys.ALONE)
     before = copy.deepcopy(run.student.state_dict())
     for number in range(3):
@@ -49,8 +65,17 @@ def test_everything_else_stays_bit_identical(scope: Scope, kind: str, method: No
     assert moved <= scope.parameters(run.student).keys()
 
 
-def test_a_mask_never_adds_to_a_gradient(scope: Scope) -> None:
-    gradient = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
-    masked = scope.mask("into.weight", gradient, {})
-    assert masked.shape == gradient.shape
-    assert ((masked == gradient) | (masked == 0)).all()
+def test_a_mask_never_adds_to_a_gradient(scope: Scope, kind: str) -> None:
+    student = toys.built(RECIPES[kind])
+    prepared = _prepared(scope, copy.deepcopy(student).requires_grad_(False))
+    for name, weight in scope.parameters(student).items():
+        gradient = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        masked = scope.mask(name, gradient, prepared)
+        assert masked.shape == gradient.shape
+        assert ((masked == gradient) | (masked == 0)).all()
+
+
+def test_preparing_twice_gives_the_same_bits(scope: Scope, kind: str) -> None:
+    first, second = (_prepared(scope, toys.built(RECIPES[kind])) for _ in range(2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -6,9 +6,18 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from unlearning.contracts import Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
+from unlearning.contracts import (
+    Corruption,
+    Denoising,
+    Generator,
+    GeneratorRecipe,
+    Merge,
+    Method,
+    Metric,
+    Scope,
+)
 from unlearning.errors import ParamsError
-from unlearning.params import Params
+from unlearning.params import Budget, Params
 from unlearning.recipe import discover
 
 ROOMS = ("generators", "corruptions", "methods", "merges", "scopes", "metrics", "attacks")
@@ -30,7 +39,7 @@ def check(params: Params) -> None:
     _refuse_unread(Corruption.chosen(params.corruption, "corruption"), generator, "corruption")
     _refuse_unable(Method.chosen(params.unlearn.method, "unlearn.method"), generator)
     Merge.chosen(params.unlearn.merge, "unlearn.merge")
-    Scope.chosen(params.unlearn.scope, "unlearn.scope")
+    _refuse_decay(Scope.chosen(params.unlearn.scope, "unlearn.scope"), params.unlearn.budget)
     if params.evaluate.corruption is not None:
         evaluated = Corruption.chosen(params.evaluate.corruption, "evaluate.corruption")
         _refuse_unread(evaluated, generator, "evaluate.corruption")
@@ -39,12 +48,17 @@ def check(params: Params) -> None:
 
 
 def _refuse_unread(corruption: Corruption, generator: GeneratorRecipe, where: str) -> None:
-    if corruption.degrades and not generator.reads_degraded:
-        able = _named(recipe for recipe in GeneratorRecipe.kinds.values() if recipe.reads_degraded)
+    if corruption.degrades and not _reads(type(generator), corruption):
+        able = _named(recipe for recipe in GeneratorRecipe.kinds.values() if _reads(recipe, corruption))
         raise ParamsError(
             f"{where}: {corruption.kind!r} leaves no pixel as it was, and generator {generator.kind!r} reads only what "
             f"is wholly visible; of the generators {able} takes it"
         )
+
+
+def _reads(generator: type[GeneratorRecipe], corruption: Corruption) -> bool:
+    """Whether it takes a picture that is degraded everywhere; one that is told nothing does if nothing is left."""
+    return generator.reads_degraded or (corruption.leaves_nothing and _does(generator, Denoising))
 
 
 def _refuse_unable(method: Method, generator: GeneratorRecipe) -> None:
@@ -59,6 +73,15 @@ def _refuse_unable(method: Method, generator: GeneratorRecipe) -> None:
 
 def _does(generator: type[GeneratorRecipe], needed: type[nn.Module]) -> bool:
     return issubclass(Generator, needed) or any(issubclass(ability, needed) for ability in generator.abilities)
+
+
+def _refuse_decay(scope: Scope, budget: Budget) -> None:
+    """AdamW takes its decay off every weight it is given, whatever the gradient says."""
+    if type(scope).mask is not Scope.mask and budget.weight_decay:
+        raise ParamsError(
+            f"unlearn.budget.weight_decay: {budget.weight_decay:g} would move the weights that scope {scope.kind!r} "
+            f"keeps still; 0 is right with it"
+        )
 
 
 def _named(recipes: Iterable[type[GeneratorRecipe]]) -> str:
