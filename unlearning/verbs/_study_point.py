@@ -87,7 +87,7 @@ def _made(plans: Plans, point: Point, workspace: Workspace, log: Log) -> Record:
         "scores": report["scores"],
         "confidence": report["confidence"],
         "steps": trained["steps"],
-        "seconds": trained["seconds"],
+        "seconds": trained["preparation_seconds"] + trained["seconds"],
         "resumed_from": trained["resumed_from"],
         **costs,
         "unlearn": params.unlearn.model_dump(mode="json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,11 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
 def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -> Fitted:
     recipe = GeneratorRecipe.chosen(params.generator, "generator")
+    began = time.monotonic()
     task, images = _task(params, batch, recipe, world, key, log)
+    prepared = {"preparation_seconds": time.monotonic() - began}  # what a method learns first, caches, reading weights
     trained = train(task, world, batch.workspace.work(key), log)
-    return Fitted(task.student, recipe, trained, _facts(task, images))
+    return Fitted(task.student, recipe, trained, {**_facts(task, images), **prepared})
 
 
 def _task(
