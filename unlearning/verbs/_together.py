@@ -33,6 +33,7 @@ class Fitted:
     recipe: GeneratorRecipe
     trained: Trained
     facts: dict[str, Any]
+    preparing: float = 0.0  # seconds before the first step: what a method learns, caches, reading weights
 
 
 Fit: TypeAlias = Callable[[World, str, Log], Fitted]  # (world, key, log): on every rank
@@ -84,7 +85,12 @@ def _write(target: Path, fitted: Fitted, params: Params, batch: BatchFolder, key
     stored = {"steps": trained.steps, **fitted.facts, "last": trained.last}
     checkpoint.save(target, fitted.generator, fitted.recipe, params.data.image_size, params.data.channels, stored)
     files.write_bytes(target / "log.jsonl", Journal(batch.workspace.work(key) / "log.jsonl").content())
-    run = {"seconds": round(trained.seconds, 3), "resumed_from": trained.resumed_from, "processes": world.size}
+    run = {
+        "preparation_seconds": round(fitted.preparing, 3),
+        "seconds": round(trained.seconds, 3),
+        "resumed_from": trained.resumed_from,
+        "processes": world.size,
+    }
     return {**stored, **run}
 
 

@@ -58,9 +58,9 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
     recipe = GeneratorRecipe.chosen(params.generator, "generator")
     began = time.monotonic()
     task, images = _task(params, batch, recipe, world, key, log)
-    prepared = {"preparation_seconds": time.monotonic() - began}  # what a method learns first, caches, reading weights
+    preparing = time.monotonic() - began
     trained = train(task, world, batch.workspace.work(key), log)
-    return Fitted(task.student, recipe, trained, {**_facts(task, images), **prepared})
+    return Fitted(task.student, recipe, trained, _facts(task, images), preparing)
 
 
 def _task(
