@@ -40,6 +40,10 @@ from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
 from unlearning.workspace import BatchFolder
 
+# A picture drawn from nothing is near or far from a truth it was never shown by chance alone. The gates refuse then.
+_NO_RECONSTRUCTION = (
+    "no score is measured: under corruption {kind!r} a picture reconstructs nothing; set evaluate.corruption to a hole"
+)
 ROLES = ("original", "unlearned", "reference")
 
 
@@ -72,7 +76,9 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
         for name in tables
         if len(tables[name])
     }  # fmt: skip
-    report = _report(params, batch, measured, extractor)
+    if corruption.leaves_nothing:
+        log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
+    report = _report(params, batch, measured, extractor, corruption)
     _write(params, batch, folder, report, measured)
     return {
         "verdict": report["verdict"],
@@ -144,8 +150,13 @@ def _extractor(
 
 
 def _report(
-    params: Params, batch: BatchFolder, measured: Mapping[str, Measured], extractor: Extractor | None
+    params: Params,
+    batch: BatchFolder,
+    measured: Mapping[str, Measured],
+    extractor: Extractor | None,
+    corruption: Corruption,
 ) -> dict[str, Any]:
+    scores = _scored.scores(params.evaluate, measured)
     requests = files.read_json(batch.requests.with_name("batch.json"))
     checkpoints = {role: lineage.read(batch, f"{role}_checkpoint").sha256 for role in ROLES}
     report: dict[str, Any] = {
@@ -153,7 +164,8 @@ def _report(
         "batch": batch.key,
         "model": params.model.name,
         "goal": requests["goal"],
-        "scores": _scored.scores(params.evaluate, measured),
+        "scores": dict.fromkeys(scores) if corruption.leaves_nothing else scores,
+        **({"note": _NO_RECONSTRUCTION.format(kind=corruption.kind)} if corruption.leaves_nothing else {}),
         "sets": {name: _set_summary(found) for name, found in measured.items()},
         "checkpoints": checkpoints,
         "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},
