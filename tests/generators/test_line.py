@@ -18,6 +18,7 @@ from unlearning.workspace import Workspace
 
 BUDGET = {"steps": 2, "batch_size": 4, "warmup_steps": 0, "learning_rate": 1e-3}
 FAMILIES: dict[str, dict[str, Any]] = {
+    "ddpm": {"kind": "ddpm", **toys.SMALLEST["ddpm"]},
     "latent": {"kind": "latent", **toys.SMALLEST["latent"]},
     "mage": {"kind": "mage", **toys.SMALLEST["mage"]},
     "palette": {"kind": "palette", **toys.SMALLEST["palette"]},

@@ -30,6 +30,7 @@ from unlearning.workspace import Workspace
 
 _PALETTE = {"kind": "palette", **toys.SMALLEST["palette"]}
 FAMILIES: dict[str, dict[str, Any]] = {
+    "ddpm": {"kind": "ddpm", **toys.SMALLEST["ddpm"]},
     "latent": {"kind": "latent", **toys.SMALLEST["latent"]},
     "mae": {"kind": "mae", **toys.SMALLEST["mae"]},
     "mage": {"kind": "mage", **toys.SMALLEST["mage"]},
