@@ -16,6 +16,7 @@ from tests import toys
 from tests.pipelines.line import Line, checks, errors, materialized
 from tests.toy_batch import file_requests, request_body, toy_workspace
 from unlearning import files
+from unlearning.errors import ParamsError
 from unlearning.evidence import promotion, verification
 from unlearning.log import Log, silent
 from unlearning.params import Params
@@ -116,6 +117,17 @@ def test_every_method_of_it_makes_a_certificate_and_a_hole_is_measured(chosen: d
     )
     scope = chosen.get("unlearn.scope", {}).get("share", 1.0)
     assert 0.5 * scope < share <= scope + 1e-4
+
+
+def test_more_neighbours_than_the_retain_set_has_are_refused_and_nothing_is_made(line: Line) -> None:
+    chosen = {"unlearn.method": {"kind": "retrack", "neighbours": 1_000}}
+    before = list(STAGES)[: list(STAGES).index("unlearned_checkpoint")]
+    line.run("b1", compute=SameProcess(), only=before, **DDPM)
+    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **chosen})
+    with pytest.raises(ParamsError, match=r"retrack leads to 1000 neighbours, and of [0-9]+ retain images"):
+        _verb("unlearned_checkpoint", params, line.workspace, "b1")
+    assert line.batch("b1").original.is_dir()
+    assert not line.batch("b1").unlearned.exists()
 
 
 def test_the_log_says_why_nothing_is_measured_and_what_would_be_right(line: Line) -> None:
