@@ -46,3 +46,21 @@ def test_no_child_outlives_a_caller_that_breaks(tmp_path: Path) -> None:
         _study_workers.run(jobs, 2, broken)
     with pytest.raises(OSError, match="No such device"):  # no reader is left
         os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("3", "3"), ("", "2"), (None, "2")])
+def test_threads_are_the_callers_number_else_a_share_of_the_cores(
+    given: str | None, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that only tells its environment: `sys.executable` is a program that is no Python."""
+    tells = tmp_path / "tells"
+    tells.write_text('#!/bin/sh\necho "threads=$OMP_NUM_THREADS"\n')
+    tells.chmod(0o700)
+    monkeypatch.setattr(_study_workers.sys, "executable", str(tells))
+    monkeypatch.setattr(_study_workers.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    told: list[str] = []
+    _study_workers.run([Job("x", (), tmp_path / "x.log")], 4, lambda ended: told.append(ended.sentence))
+    assert told == [f"threads={wanted}"]

@@ -66,8 +66,9 @@ def run(jobs: Sequence[Job], workers: int, ended: Callable[[Ended], None]) -> No
 
 
 def _start(job: Job, workers: int) -> subprocess.Popen[bytes]:
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    # Its own requests go to its own ledger; and threads of several children must not share one core.
+    # Its own requests go to its own ledger; and threads of several children must not share one core. Who gives a number
+    # of threads means it: the other cores may be somebody else's.
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
     ours = {"UNLEARNING_LEDGER_URL": "", PARENT: str(os.getpid()), "OMP_NUM_THREADS": threads}
     if sys.dont_write_bytecode:  # else every child compiles all of torch again, which takes longer than a small point
         ours |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(job.log.parent.parent / "bytecode")}
