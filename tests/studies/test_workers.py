@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,8 +32,6 @@ def test_a_child_ended_by_a_signal_is_told_apart(tmp_path: Path) -> None:
 
 def test_no_child_outlives_a_caller_that_breaks(tmp_path: Path) -> None:
     """The second job reads a pipe that nobody writes: it ends only if it is ended."""
-    import os
-
     pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)
     jobs = [
@@ -56,8 +56,8 @@ def test_threads_are_the_callers_number_else_a_share_of_the_cores(
     tells = tmp_path / "tells"
     tells.write_text('#!/bin/sh\necho "threads=$OMP_NUM_THREADS"\n')
     tells.chmod(0o700)
-    monkeypatch.setattr(_study_workers.sys, "executable", str(tells))
-    monkeypatch.setattr(_study_workers.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(sys, "executable", str(tells))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
