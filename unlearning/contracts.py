@@ -293,8 +293,8 @@ class Attack(Recipe):
 
 
 class Forgetting(Protocol):
-    """Scores a generator on the batch's forget images."""
+    """Scores a generator on the batch's forget images, under the evaluation's corruption or another."""
 
-    def __call__(self, generator: Generator) -> float:
-        """0 = like the original, 1 = as wrong as the mean picture."""
+    def __call__(self, generator: Generator, corruption: Corruption | None = None) -> float:
+        """0 = like the original under the same, 1 = as wrong as the mean picture; NaN where nothing can be said."""
         ...

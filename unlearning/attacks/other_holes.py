@@ -1,0 +1,52 @@
+"""Other holes, after the residual knowledge of Hsu et al., NeurIPS 2025, with the hole as what is perturbed.
+
+There, forget samples are perturbed and shown to the unlearned model beside one that never saw them. A corruption that
+the model was not unlearned under may bring back what the usual one hides:
+
+    forgetting(i) = (MSE_target - MSE_original) / (MSE_mean picture - MSE_original)  under T_i
+
+T_0 is the corruption that the evaluation measures under. What it reports: a value well below the reference's under the
+same T_i is a hole through which the forgotten is still to be had. The original is measured anew under each, so a harder
+hole does not look like forgetting. The points are places in a list, not a scale. Search: every hole of the house, and
+the usual one larger and smaller.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+
+from unlearning.contracts import Attack, Corruption, Curve, Forgetting, Generator, Preparation
+from unlearning.recipe import Choice
+
+
+class OtherHoles(Attack, kind="other_holes"):
+    """Measures forgetting under corruptions that unlearning never used. No weight moves."""
+
+    corruptions: tuple[Choice, ...] = Field(
+        min_length=1, description="T_1, T_2, ..., each a kind of hole with its fields; T_0 is the evaluation's own"
+    )
+
+    @model_validator(mode="after")
+    def _holes(self) -> Self:
+        for hole in self._chosen():
+            if hole.degrades:
+                raise ValueError(
+                    f"corruption {hole.kind!r} is no hole: one that leaves some pixels as they were is right"
+                )
+        return self
+
+    @torch.no_grad()
+    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
+        """One point more than `corruptions`, effort = place in the list, 0 = the evaluation's own."""
+        found = [forgetting(target), *(forgetting(target, hole) for hole in self._chosen())]
+        return Curve([float(place) for place in range(len(found))], found, "place in the list of holes")
+
+    def _chosen(self) -> list[Corruption]:
+        """Raises ParamsError naming the place and what exists."""
+        return [
+            Corruption.chosen(choice, f"attack 'other_holes': corruptions.{place}")
+            for place, choice in enumerate(self.corruptions)
+        ]

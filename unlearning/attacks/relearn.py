@@ -1,0 +1,103 @@
+"""Relearning: Hu et al., "Unlearning or Obfuscating? Jogging the Memory of Unlearned LLMs ...", ICLR 2025.
+
+Fine-tune on what an attacker has, with the generator's own training loss L, and see how soon the forgotten comes back:
+
+    theta_t+1 = AdamW(theta_t, grad of the mean of L(x; theta_t)),  x from the retain images, or from k forget images
+    forgetting(t) = forgetting of theta_t
+
+What it reports: forgetting on images that were not among the k (the evaluation's held-out ones, where there are such).
+`on: retain` teaches nothing of what was forgotten: what comes back was still in the weights. `on: forget` teaches it to
+the reference, too, which has to learn it for the first time; the signal is how much lower the target's curve runs.
+Search: learning_rate 1e-4 to 3e-3, steps up to a tenth of the original's budget, images 1 to all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from unlearning.contracts import Attack, Curve, Forgetting, Generator, ImageSource, Preparation
+from unlearning.errors import ManifestError, ParamsError
+from unlearning.randomness import generator
+from unlearning.types import Pair, Rows
+
+_MOST_STEPS = 10_000  # an attack is cheap by definition: more is training anew
+
+
+class Relearn(Attack, kind="relearn"):
+    """Fine-tunes the target on retain images, or on k forget images, with the generator's own loss."""
+
+    on: Literal["retain", "forget"] = Field("retain", description="the set that the attacker has images of")
+    images: int | None = Field(None, ge=1, description="k, how many of them, evenly over the set; null = all")
+    steps: tuple[int, ...] = Field(
+        (0, 10, 30, 100),
+        min_length=1,
+        description="after how many steps it is measured, rising; the last is the budget",
+    )
+    batch_size: int = Field(32, ge=1, description="images a step, drawn with replacement")
+    learning_rate: float = Field(1e-3, gt=0, description="of AdamW, constant; search 1e-4 to 3e-3")
+    part: Literal["encoder", "all"] = Field("all", description="the weights that the attacker trains")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0 or self.steps[-1] > _MOST_STEPS:
+            raise ValueError(f"steps are {list(self.steps)}: rising numbers from 0 to {_MOST_STEPS} are right")
+        return self
+
+    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
+        """A point for each of `steps`. Raises ManifestError if the set is empty, ParamsError if nothing can be trained.
+
+        torch's global stream is as before.
+        """
+        learner, source = copy.deepcopy(target), given.retain if self.on == "retain" else given.forget
+        if not len(source):
+            raise ManifestError(
+                f"attack 'relearn': the {self.on} set has no image to learn from; on the other one it can"
+            )
+        optimizer = torch.optim.AdamW(self._moving(learner), lr=self.learning_rate, weight_decay=0.0)
+        done, found = 0, []
+        with torch.random.fork_rng(devices=[given.device] if given.device.type == "cuda" else []):
+            for steps in self.steps:
+                for number in range(done, steps):
+                    self._step(learner, optimizer, given, source, number)
+                done = steps
+                found.append(forgetting(learner.eval()))
+        return Curve([float(steps) for steps in self.steps], found, "steps")
+
+    def _step(
+        self, learner: Generator, optimizer: torch.optim.Optimizer, given: Preparation, source: ImageSource, number: int
+    ) -> None:
+        learner.train()
+        # A network's own dropout draws from torch's global stream; that, too, is made a function of its place.
+        torch.manual_seed(generator(given.draws.seed, *given.draws.where, "network", number).initial_seed())
+        rows = self._drawn(given, source, number)
+        clean = source(rows).to(given.device)
+        draws = replace(given.draws, rows=len(rows), first=0, total=None, device=given.device).at("relearn", number)
+        pair = Pair(clean, given.corruption(clean, draws.at("corruption")), rows)
+        optimizer.zero_grad(set_to_none=True)
+        loss = learner.loss(pair, learner.draw_view(pair.corrupted, draws.at("view"))).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def _drawn(self, given: Preparation, source: ImageSource, number: int) -> Rows:
+        """[B] int64, of the k rows that the attacker has."""
+        count = min(len(source), self.images or len(source))
+        stream = generator(given.draws.seed, *given.draws.where, "relearn", "rows", number)
+        picked = torch.randint(count, (self.batch_size,), generator=stream)
+        return picked * len(source) // count
+
+    def _moving(self, learner: Generator) -> list[nn.Parameter]:
+        """What trains; everything else of the learner is held still."""
+        trainable = [weight for weight in learner.parameters() if weight.requires_grad]
+        moving = list(learner.encoder_parameters().values()) if self.part == "encoder" else trainable
+        if not moving:
+            raise ParamsError(f"attack 'relearn': part {self.part!r} leaves nothing to train in this generator")
+        learner.requires_grad_(False)
+        for weight in moving:
+            weight.requires_grad_(True)
+        return moving
