@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from unlearning import digests
 from unlearning.errors import ParamsError
@@ -104,6 +104,15 @@ class Evaluate(_Section):
     siblings: tuple[str, ...] = Field(
         (), description="retained classes that look like the forgotten ones: a set of their own; empty = no such set"
     )
+    attacks: tuple[Choice, ...] = Field(
+        (), description="tried on the unlearned model and on the reference; empty = none, and no time for them"
+    )
+
+    @model_serializer(mode="wrap")
+    def _no_attacks_are_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a report without any is still the one that was made before there were attacks: the same digest."""
+        written: dict[str, Any] = handler(self)
+        return written if self.attacks else {name: value for name, value in written.items() if name != "attacks"}
 
 
 class Threshold(_Section):

@@ -192,3 +192,38 @@ def test_a_sibling_that_blocks_refuses(trained: Trained, repository: Path) -> No
 def test_a_sibling_that_cannot_be_is_named(trained: Trained, repository: Path, name: str, sentence: str) -> None:
     with pytest.raises(ParamsError, match=sentence):
         evaluate.run(_watching(repository, name), trained.batch, silent)
+
+
+def test_attacks_are_scored_as_the_report_is_on_the_unlearned_model_and_on_the_reference(
+    trained: Trained, repository: Path
+) -> None:
+    """Their first point is what the report says of the first draw of the corruption, and so is nothing new."""
+    walk, learn = {"kind": "interpolate", "steps": 2}, {"kind": "relearn", "on": "forget", "steps": [0, 2]}
+    params = _watching(repository, "5", **{"evaluate.attacks": [walk, learn], "evaluate.seeds": [0, 1]})
+    plain = evaluate.run(_watching(repository, "5", **{"evaluate.seeds": [0, 1]}), trained.batch, silent)
+    before = files.read_json(trained.batch.report)
+    evaluate.run(params, trained.batch, silent)
+    report = files.read_json(trained.batch.report)
+    attacks = report.pop("attacks")
+    assert report == before
+    assert plain.facts["verdict"] == report["verdict"]
+
+    assert [attack["kind"] for attack in attacks] == ["interpolate", "relearn"]
+    assert [attack["effort_unit"] for attack in attacks] == ["share of the way", "steps"]
+    rows = pq.read_table(trained.batch.report.with_name("per_image.parquet"))
+    first = rows.filter((pc.field("set") == "forget_holdout") & (pc.field("draw") == 0))
+    mse = {
+        role: first.filter(pc.field("model") == role)["mse"].to_numpy().mean()
+        for role in (*evaluate.ROLES, "mean_picture")
+    }
+    for attack in attacks:
+        assert (attack["set"], attack["images"]) == ("forget_holdout", before["scores"]["forgetting"]["images"])
+        for role in ("unlearned", "reference"):
+            moved = (mse[role] - mse["original"]) / (mse["mean_picture"] - mse["original"])
+            assert attack[role]["forgetting"][0] == pytest.approx(moved)
+    assert attacks[0]["unlearned"] == {
+        "effort": [0, 0.5, 1],
+        "forgetting": [*attacks[0]["unlearned"]["forgetting"][:2], 0],
+    }
+    assert attacks[1]["unlearned"]["forgetting"][1] != attacks[1]["unlearned"]["forgetting"][0]
+    assert "<h2>Attacks</h2>" in trained.batch.report.with_name("report.html").read_text()

@@ -99,6 +99,29 @@ def test_forget_pictures_appear_only_when_they_are_handed_over() -> None:
     assert shown.count("<img") == hidden.count("<img") + 5
 
 
+def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
+    line = {"effort": [0.0, 10.0, 40.0], "forgetting": [0.9, 0.25, None]}
+    attack = {
+        "kind": "relearn",
+        "recipe": {"kind": "relearn", "on": HOSTILE, "images": None},
+        "set": "forget_holdout",
+        "images": 70,
+        "effort_unit": "steps",
+        "unlearned": line,
+        "reference": {**line, "forgetting": [1.25, 1.0, 0.75]},
+    }
+    html = render({}, attacks=[attack])
+    assert "relearn · 70 images, forget (held out)" in html
+    assert [cell for cell in ("-0.350", "-0.750", "1.250", "—") if f'<td class="number">{cell}</td>' not in html] == []
+    # Of 120 high, 0 at the foot and 1.25 at the head: 0.9 stands at 118 - 114 * 0.9 / 1.25; what is null is left out.
+    assert 'points="0.0,35.9 150.0,95.2"' in html
+    assert 'points="0.0,4.0 150.0,26.8 600.0,49.6"' in html
+    assert HOSTILE not in html
+    assert "No attack was run here" not in html
+    assert "No attack was run here" in render({})
+    assert "<h2>Attacks</h2>" not in render({})
+
+
 def test_no_extractor_is_said() -> None:
     assert "not measured: no extractor" in render({}, extractor=None)
 

@@ -30,6 +30,8 @@ from unlearning.verbs import _kinds
         ("unlearn.scope.kind", "decoder", "unlearn.scope: no scope of kind 'decoder'"),
         ("evaluate.metrics", [{"kind": "fid"}], "evaluate.metrics: no metric of kind 'fid'; known kinds: frechet"),
         ("evaluate.corruption", {"kind": "center_hole", "sides": 1}, "evaluate.corruption: .*no key 'sides'"),
+        ("evaluate.attacks", [{"kind": "relern"}], "evaluate.attacks: no attack of kind 'relern'; known .*relearn"),
+        ("evaluate.attacks", [{"kind": "relearn", "on": "proxy"}], "evaluate.attacks: attack 'relearn': 'on' "),
     ],
 )
 def test_every_choice_is_looked_up_before_anything_is_trained(
@@ -38,6 +40,24 @@ def test_every_choice_is_looked_up_before_anything_is_trained(
     params = Params.read(repository / "params.yaml", {key: value})
     with pytest.raises(ParamsError, match=said):
         _kinds.check(params)
+
+
+def test_no_attack_brings_back_what_no_picture_is_made_of(repository: Path) -> None:
+    changes = {"generator": {"kind": "ddpm"}, "corruption": {"kind": "everything"}, "evaluate.metrics": []}
+    changes |= {"unlearn.method": {"kind": "naive_deletion"}, "evaluate.attacks": [{"kind": "interpolate"}]}
+    with pytest.raises(ParamsError, match=r"evaluate\.attacks: under corruption 'everything' .* set evaluate"):
+        _kinds.check(Params.read(repository / "params.yaml", changes))
+
+
+def test_no_attacks_leave_the_parameters_as_they_were_before_there_were_any(repository: Path) -> None:
+    plain, attacked = (
+        Params.read(repository / "params.yaml", {"evaluate.attacks": attacks})
+        for attacks in ([], [{"kind": "interpolate", "steps": 2}])
+    )
+    assert "attacks" not in plain.model_dump(mode="json")["evaluate"]
+    assert attacked.model_dump(mode="json")["evaluate"]["attacks"] == [{"kind": "interpolate", "steps": 2}]
+    assert plain.section_digest("evaluate") != attacked.section_digest("evaluate")
+    assert Params.model_validate(attacked.model_dump(mode="json")) == attacked
 
 
 def test_what_is_shipped_is_right(repository: Path) -> None:

@@ -13,6 +13,7 @@ from unlearning.report.figures import ROLE_COLOURS, SET_NAMES, Rows
 
 _ROLES = ("original", "unlearned", "reference", "mean_picture")
 _ROW_ORDER = ("what it sees", "original", "unlearned", "reference", "truth")
+_ATTACKED = ("unlearned", "reference")
 _METRICS = {
     "mse": "MSE",
     "psnr": "PSNR, dB",
@@ -74,6 +75,7 @@ def render(
         grids={name: _strips(rows) for name, rows in shown.items()},
         hidden=[name for name in report["sets"] if name not in shown],
         classes=_bars(figures.class_errors(report)),
+        attacks=[_attack(found) for found in report.get("attacks", ())],
         curves={name: _curve(lines) for name, lines in history.items() if len(lines) > 1},
         inputs=inputs,
         code=code,
@@ -104,6 +106,37 @@ def _bars(errors: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
         }
         for label, by_role in errors.items()
     ]
+
+
+def _attack(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of forgetting against effort, and the same as SVG polylines of 600 x 120 with lines at 0 and 1."""
+    efforts = found["unlearned"]["effort"]
+    values = {role: found[role]["forgetting"] for role in _ATTACKED}
+    known: list[float] = [value for line in values.values() for value in line if value is not None]
+    top, bottom, last = max([1.0, *known]), min([0.0, *known]), max(efforts[-1], 1e-9)
+
+    def height(value: float) -> float:
+        return 118 - 114 * (value - bottom) / (top - bottom)
+
+    return {
+        "kind": found["kind"],
+        "fields": {name: value for name, value in found["recipe"].items() if name != "kind"},
+        "on": found["set"],
+        "images": found["images"],
+        "unit": found["effort_unit"],
+        "efforts": efforts,
+        "values": values,
+        "differences": [None if None in pair else pair[0] - pair[1] for pair in zip(*values.values(), strict=True)],
+        "levels": [height(0.0), height(1.0)],
+        "points": {
+            role: " ".join(
+                f"{600 * effort / last:.1f},{height(value):.1f}"
+                for effort, value in zip(efforts, line, strict=True)
+                if value is not None
+            )
+            for role, line in values.items()
+        },
+    }
 
 
 def _curve(lines: Sequence[Mapping[str, float]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from unlearning.contracts import (
+    Attack,
     Corruption,
     Denoising,
     Generator,
@@ -45,6 +46,18 @@ def check(params: Params) -> None:
         _refuse_unread(evaluated, generator, "evaluate.corruption")
     for choice in params.evaluate.metrics:
         Metric.chosen(choice, "evaluate.metrics")
+    _check_attacks(params)
+
+
+def _check_attacks(params: Params) -> None:
+    corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
+    if params.evaluate.attacks and corruption.leaves_nothing:
+        raise ParamsError(
+            f"evaluate.attacks: under corruption {corruption.kind!r} a picture reconstructs nothing, so no attack can "
+            f"bring one back; set evaluate.corruption to a hole, or leave the attacks out"
+        )
+    for choice in params.evaluate.attacks:
+        Attack.chosen(choice, "evaluate.attacks")
 
 
 def _refuse_unread(corruption: Corruption, generator: GeneratorRecipe, where: str) -> None:

@@ -19,8 +19,7 @@ _ENOUGH = 20  # held-out images to forget, below which the trained ones carry th
 
 def scores(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any] | None]:
     """Every normalised score, by the name it has in report.json, as a JSON value."""
-    held_out = measured.get("forget_holdout")
-    headline = "forget_holdout" if held_out is not None and held_out.table.num_rows >= _ENOUGH else "forget"
+    headline = headline_set(measured)
     kept_on = "holdout" if "holdout" in measured else "retain"
     score, bounded = (partial(_score, how, plan, measured) for how in (moved, moved_bounded))
     found = {
@@ -44,6 +43,12 @@ def scores(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[s
         "observer_auc_original": _observed("original", plan, measured),
     }
     return {name: _as_json(value) for name, value in found.items()}
+
+
+def headline_set(measured: Mapping[str, Measured]) -> str:
+    """Which set's forgetting is the headline: images to forget that training never saw, where there are enough."""
+    held_out = measured.get("forget_holdout")
+    return "forget_holdout" if held_out is not None and held_out.table.num_rows >= _ENOUGH else "forget"
 
 
 def _score(

@@ -34,7 +34,7 @@ from unlearning.randomness import generator
 from unlearning.report import figures, page
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
-from unlearning.verbs import _scored
+from unlearning.verbs import _attacked, _scored
 from unlearning.verbs._asset import make
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
@@ -78,7 +78,8 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     }  # fmt: skip
     if corruption.leaves_nothing:
         log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
-    report = _report(params, batch, measured, extractor, corruption)
+    attacked = _attacked.curves(params, batch, _scored.headline_set(measured), tables, images, subjects, log)
+    report = _report(params, batch, measured, attacked, extractor, corruption)
     _write(params, batch, folder, report, measured)
     return {
         "verdict": report["verdict"],
@@ -153,6 +154,7 @@ def _report(
     params: Params,
     batch: BatchFolder,
     measured: Mapping[str, Measured],
+    attacked: list[dict[str, Any]],
     extractor: Extractor | None,
     corruption: Corruption,
 ) -> dict[str, Any]:
@@ -167,6 +169,7 @@ def _report(
         "scores": dict.fromkeys(scores) if corruption.leaves_nothing else scores,
         **({"note": _NO_RECONSTRUCTION.format(kind=corruption.kind)} if corruption.leaves_nothing else {}),
         "sets": {name: _set_summary(found) for name, found in measured.items()},
+        **({"attacks": attacked} if attacked else {}),
         "checkpoints": checkpoints,
         "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},
         "finite": all(found.finite for found in measured.values()),

@@ -50,7 +50,7 @@ def _type(annotation: Any) -> str:
     """`int`, `float | None`, `'a' | 'b'`: as one would write it."""
     if isinstance(annotation, type) and not hasattr(annotation, "__origin__"):
         return annotation.__name__
-    text = str(annotation).replace("typing.", "")
+    text = str(annotation).replace("typing.", "").replace("unlearning.recipe.", "")
     if text.startswith("Literal["):
         return text.removeprefix("Literal[").removesuffix("]").replace(", ", " | ")
     return text
