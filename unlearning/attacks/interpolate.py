@@ -7,9 +7,9 @@ makes this attack holds the original's weights theta0; it says where the target 
     forgetting(share) = forgetting of the target with the weights theta + share (theta0 - theta),  share = 0 .. 1
 
 What it reports: 0 at share 1 wherever nothing but `part` was moved. A curve that falls early, long before share 1, says
-that the target lies beside the original, and is only a little push away from it. The reference was trained by itself, so
-its own walk leads between two networks that may be unlike, over a hump; with `part: encoder` its share 1 is E0 before a
-decoder that was never trained with it. Search: steps 2 to 20.
+that the target lies beside the original, and is only a little push away from it. The reference is trained by itself, if
+from the same start, so its own walk may lead over a hump; with `part: encoder` its share 1 is E0 before a decoder that
+was never trained with it. Search: steps 2 to 20.
 """
 
 from __future__ import annotations
