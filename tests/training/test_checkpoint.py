@@ -80,7 +80,7 @@ def test_a_generator_nobody_knows_is_refused(tmp_path: Path) -> None:
     described = checkpoint.describe(tmp_path / "a")
     described["generator"]["kind"] = "oracle"
     files.write_json(tmp_path / "a" / checkpoint.DESCRIPTION, described)
-    with pytest.raises(CheckpointError, match="no generator of kind 'oracle'; known kinds: .*mae"):
+    with pytest.raises(CheckpointError, match=r"no generator of kind 'oracle'; known kinds: .*mae"):
         checkpoint.load(tmp_path / "a")
 
 

@@ -252,7 +252,7 @@ def _after(step: int, act: Any) -> Any:
 @pytest.mark.parametrize(
     ("overrides", "error", "said"),
     [
-        ({"generator": {"kind": "oracle"}}, ParamsError, "no generator of kind 'oracle'; known kinds: .*mae"),
+        ({"generator": {"kind": "oracle"}}, ParamsError, r"no generator of kind 'oracle'; known kinds: .*mae"),
         ({"generator": {"kind": "mae", "patch": 3}}, ParamsError, "patch 3 does not cut"),
         ({"corruption": {"kind": "random_patches", "patch": 3}}, ParamsError, "patch 3 does not divide"),
         ({"corruption": {"kind": "random_patches", "ratios": 1}}, ParamsError, "no key 'ratios'"),
