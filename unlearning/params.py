@@ -76,6 +76,13 @@ class Budget(_Section):
     log_every: int = Field(20, gt=0, description="steps between log lines")
     seed: int = 0
 
+    def of_first_stage(self, steps: int, learning_rate: float) -> Budget | None:
+        """For a part that trains first: the same but for steps and speed, and nothing decays. None for 0 steps."""
+        if not steps:
+            return None
+        changed = {"steps": steps, "learning_rate": learning_rate, "warmup_steps": steps // 20, "weight_decay": 0.0}
+        return self.model_copy(update=changed)
+
 
 class Unlearn(_Section):
     """How the student is made to forget: method x merge x scope."""

@@ -63,7 +63,7 @@ def test_does_what_its_recipe_says_before_anything_is_built(kind: str, generator
 def test_what_is_drawn_is_the_picture_before_it_is_clamped(generator: Generator) -> None:
     """And gradients go through it to the encoder."""
     if not isinstance(generator, Drawing):
-        pytest.skip("it draws in many steps")
+        pytest.skip("a family that draws in many steps has no picture that gradients flow through")
     pair = toys.pair("retain")
     drawn = generator.draw(pair, generator.draw_view(pair.corrupted, Draws(0, 4)))
     clamped = torch.where(pair.corrupted.missing, drawn.clamp(-1, 1), drawn)
@@ -75,7 +75,7 @@ def test_what_is_drawn_is_the_picture_before_it_is_clamped(generator: Generator)
 def test_a_drowned_hole_is_noise_at_every_timestep(generator: Generator) -> None:
     """Nothing of the truth is left in it; what is visible still is, and the timestep is told."""
     if not isinstance(generator, Diffusing):
-        pytest.skip("it sees nothing of the hole")
+        pytest.skip("a family whose encoder is never fed the hole has nothing to drown")
     pair, shown = toys.pair("retain"), {}
     missing = pair.corrupted.missing
     timestep, *noise = generator.draw_view(pair.corrupted, Draws(0, 4))

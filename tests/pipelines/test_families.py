@@ -6,27 +6,19 @@ Python and importing torch four times a family is what the demo's test does, and
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 import torch
 
-from pipelines.resources.compute import Compute, Job, StudyJob
+from pipelines.resources.compute import Compute
 from tests import toys
 from tests.pipelines.line import Line, checks, errors, materialized
-from tests.toy_batch import file_requests, request_body, toy_workspace
+from tests.pipelines.same_process import SameProcess
 from unlearning import files
 from unlearning.evidence import promotion, verification
-from unlearning.log import silent
-from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
-from unlearning.verbs import stage
-from unlearning.workspace import Workspace
 
 _PALETTE = {"kind": "palette", **toys.SMALLEST["palette"]}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -46,33 +38,6 @@ _SMALL: dict[str, Any] = {
     "evaluate.metrics": [{"kind": "mse"}, {"kind": "psnr"}],
     "report.pictures": 2,
 }
-
-
-class SameProcess(Compute):
-    """The verbs themselves, here."""
-
-    def launch(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
-        assert isinstance(job, Job)
-        stage.run(job.stage, Params.read(job.params, job.overrides), Workspace(job.root).batch(job.batch), silent)
-
-
-@pytest.fixture(scope="module")
-def taken_in(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
-    """A data set and one pending request: made once, copied for each family."""
-    home = tmp_path_factory.mktemp("families")
-    workspace = toy_workspace(home)
-    (workspace.root / "mlflow").mkdir()
-    (workspace.root / "mlflow" / "mlflow.db").write_bytes(empty_database.read_bytes())
-    file_requests(workspace, request_body())
-    return workspace.root
-
-
-@pytest.fixture
-def line(repository: Path, taken_in: Path, tmp_path: Path) -> Iterator[Line]:
-    torch.set_num_threads(1)
-    shutil.copytree(taken_in, tmp_path / "var")
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Line(tmp_path, repository / "params.yaml", instance)
 
 
 def _overrides(family: str) -> dict[str, Any]:

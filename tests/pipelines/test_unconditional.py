@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
-import torch
 
-from pipelines.resources.compute import Compute, Job, StudyJob
 from tests import toys
 from tests.pipelines.line import Line, checks, errors, materialized
-from tests.toy_batch import file_requests, request_body, toy_workspace
+from tests.pipelines.same_process import SameProcess
 from unlearning import files
 from unlearning.errors import ParamsError
 from unlearning.evidence import promotion, verification
@@ -42,35 +36,8 @@ DDPM: dict[str, Any] = {
 HOLE = {"kind": "center_hole"}
 
 
-class SameProcess(Compute):
-    """The verbs themselves, here."""
-
-    def launch(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
-        assert isinstance(job, Job)
-        _verb(job.stage, Params.read(job.params, job.overrides), Workspace(job.root), job.batch)
-
-
 def _verb(name: str, params: Params, workspace: Workspace, batch: str, log: Log = silent) -> None:
     stage.run(name, params, workspace.batch(batch), log)
-
-
-@pytest.fixture(scope="module")
-def taken_in(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
-    """A data set and one pending request."""
-    home = tmp_path_factory.mktemp("unconditional")
-    workspace = toy_workspace(home)
-    (workspace.root / "mlflow").mkdir()
-    (workspace.root / "mlflow" / "mlflow.db").write_bytes(empty_database.read_bytes())
-    file_requests(workspace, request_body())
-    return workspace.root
-
-
-@pytest.fixture
-def line(repository: Path, taken_in: Path, tmp_path: Path) -> Iterator[Line]:
-    torch.set_num_threads(1)
-    shutil.copytree(taken_in, tmp_path / "var")
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Line(tmp_path, repository / "params.yaml", instance)
 
 
 def test_what_reconstructs_nothing_is_not_measured_and_so_refused(line: Line) -> None:

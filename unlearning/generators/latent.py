@@ -127,15 +127,7 @@ class LatentRecipe(GeneratorRecipe, kind="latent"):
 
     def first_stage_budget(self, original: Budget) -> Budget | None:
         """The original's, but for steps and speed."""
-        if not self.vae_steps:
-            return None
-        changed = {
-            "steps": self.vae_steps,
-            "learning_rate": self.vae_learning_rate,
-            "warmup_steps": self.vae_steps // 20,
-            "weight_decay": 0.0,
-        }
-        return original.model_copy(update=changed)
+        return original.of_first_stage(self.vae_steps, self.vae_learning_rate)
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
         """A pipeline folder of Stable Diffusion in-painting: unet, vae, scheduler, and whence the empty prompt's c.

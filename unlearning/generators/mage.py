@@ -133,15 +133,7 @@ class MageRecipe(GeneratorRecipe, kind="mage"):
 
     def first_stage_budget(self, original: Budget) -> Budget | None:
         """The original's, but for steps and speed; nothing decays, a code that is rarely used would decay to 0."""
-        if not self.tokenizer_steps:
-            return None
-        changed = {
-            "steps": self.tokenizer_steps,
-            "learning_rate": self.tokenizer_learning_rate,
-            "warmup_steps": self.tokenizer_steps // 20,
-            "weight_decay": 0.0,
-        }
-        return original.model_copy(update=changed)
+        return original.of_first_stage(self.tokenizer_steps, self.tokenizer_learning_rate)
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
         """A MAGE file, a VQ-GAN file, or a folder that holds both.
