@@ -23,7 +23,6 @@ from unlearning.types import Batch, Corrupted, Images, Pair, View
 
 DRAWS = Draws(0, 4, where=(7,))
 RETAIN = toys.Pictures("retain", 150)  # more than are measured at once
-METHODS: list[Method] = [AscentRepair(), MeanCode(), OutputTarget(), RetainLabel()]
 
 
 def _toys() -> tuple[Any, Any]:
@@ -39,28 +38,6 @@ def _prepared(method: Method, original: Any, corruption: Corruption | None = Non
 def _view(generator: Any, pair: Pair, name: str) -> View:
     view: View = generator.draw_view(pair.corrupted, DRAWS.at("view", name))
     return view
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.kind))
-def test_an_absent_forget_set_leaves_the_retain_term(method: Method) -> None:
-    (student, original), batch = _toys(), toys.batch()
-    prepared, clean = _prepared(method, original), batch.forget.clean[:0]
-    empty = Pair(clean, Corrupted(clean, clean[:, :1].bool()), batch.forget.rows[:0])
-    alone = method.terms(student, original, replace(batch, forget=empty), DRAWS, prepared)
-    assert len(alone.forget) == 0
-    torch.testing.assert_close(alone.retain, method.terms(student, original, batch, DRAWS, prepared).retain)
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.kind))
-def test_forget_images_are_loud_in_the_forget_term_and_silent_in_the_retain_term(method: Method) -> None:
-    """In gradients: what a forget picture shows moves the forget term only, and the other way round."""
-    (student, original), batch = _toys(), toys.batch()
-    pictures = [pair.corrupted.images.requires_grad_() for pair in (batch.forget, batch.retain)]
-    terms = method.terms(student, original, batch, DRAWS, _prepared(method, original))
-    for number, term in enumerate((terms.forget, terms.retain)):
-        moved = torch.autograd.grad(term.sum(), pictures, retain_graph=True)
-        assert moved[number].any()
-        assert not moved[1 - number].any()
 
 
 def test_retain_label_is_the_own_loss_against_a_retain_image_in_the_hole() -> None:

@@ -12,15 +12,20 @@ from unlearning.contracts import Method, Preparation, Prepared
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.generators.mae import MaeRecipe
+from unlearning.methods.ascent_repair import AscentRepair
 from unlearning.methods.max_loss import MaxLoss
+from unlearning.methods.mean_code import MeanCode
 from unlearning.methods.mean_target import MeanTarget
 from unlearning.methods.noisy_label import NoisyLabel
+from unlearning.methods.output_target import OutputTarget
 from unlearning.methods.random_encoder import RandomEncoder
+from unlearning.methods.retain_label import RetainLabel
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Corrupted, Pair
 
 DRAWS = Draws(0, 4, where=(7,))
 BASELINES: list[Method] = [MaxLoss(), NoisyLabel(), RandomEncoder(), MeanTarget()]
+BASELINES += [AscentRepair(), MeanCode(), OutputTarget(), RetainLabel()]
 
 
 def _linear() -> tuple[toys.ToyGenerator, toys.ToyGenerator]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from unlearning import files
@@ -134,9 +135,8 @@ def true_positive_rate(positive: Array, negative: Array, false_positive_rate: fl
 
 def auc(positive: Array, negative: Array) -> float:
     """The probability that a positive scores above a negative, ties counting half (Mann-Whitney U over n m)."""
-    scores = np.sort(negative)
-    below, upto = np.searchsorted(scores, positive, "left"), np.searchsorted(scores, positive, "right")
-    return float((below + upto).mean() / (2 * len(negative)))
+    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    return float((ranks.mean() - (len(positive) + 1) / 2) / len(negative))
 
 
 def _shown(corrupted: Corrupted) -> Tensor:
