@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearning.contracts import Corruption, Drawing, Generator, GeneratorRecipe
+from unlearning.abilities import Drawing
+from unlearning.contracts import Corruption, Generator, GeneratorRecipe
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.data.batches import Batches
 from unlearning.generators.mae import MaeRecipe

@@ -78,35 +78,6 @@ class Generator(nn.Module, ABC):
         raise NotImplementedError
 
 
-class Drawing(Generator):
-    """A generator that draws its picture in one pass that gradients flow through."""
-
-    @abstractmethod
-    def draw(self, pair: Pair, view: View) -> Images:
-        """D(E(T(x))), not clamped: [B, C, H, W] float32. Visible pixels come back untouched."""
-
-
-class Diffusing(Generator):
-    """A generator whose encoder is fed the hole too, noised: what stands in it can be drowned."""
-
-    @abstractmethod
-    def encode_drowned(self, pair: Pair, view: View) -> Latents:
-        """E told the view's timestep, the hole nothing but the view's noise; what is visible stays."""
-
-
-class Denoising(Generator):
-    """A generator that is told nothing but a noised picture m and its timestep, so m may lie between two pictures.
-
-    x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps; a view is (t [B] int64, eps [B, C, H, W]).
-    """
-
-    abar: Tensor  # [T] float32
-
-    @abstractmethod
-    def predict(self, noised: Images, timestep: Tensor) -> Tensor:
-        """The noise in m: [B, C, H, W]."""
-
-
 @dataclass(frozen=True, slots=True)
 class Published:
     """A generator read from a published file. What never trains (positions, a tokenizer) stands in its buffers."""

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests import toys
-from unlearning.contracts import Diffusing, Drawing, Generator
+from unlearning.abilities import Diffusing, Drawing
+from unlearning.contracts import Generator
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Pair, joined_view
 from unlearning.verbs._kinds import register

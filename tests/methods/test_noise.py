@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests import toys
-from unlearning.contracts import Diffusing, Method, Preparation
+from unlearning.abilities import Diffusing
+from unlearning.contracts import Method, Preparation
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.errors import ParamsError
 from unlearning.methods.noise_target import NoiseTarget

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unlearning.contracts import Denoising
+from unlearning.abilities import Denoising
 from unlearning.randomness import Draws, generator
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 

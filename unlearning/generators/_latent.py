@@ -17,7 +17,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearning.contracts import Diffusing, Generator
+from unlearning.abilities import Diffusing
+from unlearning.contracts import Generator
 from unlearning.generators._frozen import freeze, thawed
 from unlearning.generators._kl_vae import LearningAutoencoder
 from unlearning.randomness import Draws

@@ -15,7 +15,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from unlearning.contracts import Diffusing
+from unlearning.abilities import Diffusing
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 

@@ -16,7 +16,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearning.contracts import Drawing
+from unlearning.abilities import Drawing
 from unlearning.generators._pixels import PixelScale, Scale
 from unlearning.generators._tokens import hidden_tokens, refuse_other_size, rows_of, sincos_positions, visible_count
 from unlearning.randomness import Draws

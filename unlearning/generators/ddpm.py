@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Denoising, Diffusing, Generator, GeneratorRecipe, Published
+from unlearning.abilities import Denoising, Diffusing
+from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _ddpm_layouts, _weights
 

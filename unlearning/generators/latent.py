@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Diffusing, Generator, GeneratorRecipe, Published
+from unlearning.abilities import Diffusing
+from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _latent_layouts, _weights
 from unlearning.generators._latent_layouts import UNET_OPTIONS, VAE_OPTIONS

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Drawing, Generator, GeneratorRecipe, Published
+from unlearning.abilities import Drawing
+from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _mae_layouts, _weights
 

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from unlearning.contracts import Denoising, Generator, Method
+from unlearning.abilities import Denoising
+from unlearning.contracts import Generator, Method
 from unlearning.methods._joint import terms_of
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, Missing, Pair, PerImage, Terms, View, joined_view

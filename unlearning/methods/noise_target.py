@@ -34,7 +34,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from unlearning.contracts import Diffusing, Generator, Method, Preparation, Prepared
+from unlearning.abilities import Diffusing
+from unlearning.contracts import Generator, Method, Preparation, Prepared
 from unlearning.errors import ParamsError
 from unlearning.methods import _noise
 from unlearning.methods._joint import (

@@ -25,7 +25,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from unlearning.contracts import Drawing, Generator, Method, Preparation, Prepared
+from unlearning.abilities import Drawing
+from unlearning.contracts import Generator, Method, Preparation, Prepared
 from unlearning.methods._joint import mean_picture, terms_of, view_of
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, Missing, PerImage, Terms

@@ -6,17 +6,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from unlearning.contracts import (
-    Attack,
-    Corruption,
-    Denoising,
-    Generator,
-    GeneratorRecipe,
-    Merge,
-    Method,
-    Metric,
-    Scope,
-)
+from unlearning.abilities import Denoising
+from unlearning.contracts import Attack, Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
 from unlearning.errors import ParamsError
 from unlearning.params import Budget, Params
 from unlearning.recipe import discover
