@@ -18,13 +18,13 @@ $(VENV)/.ready: infra/requirements/all.txt infra/requirements/uv.txt pyproject.t
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/requirements/uv.txt
-	$(VENV)/bin/uv pip install --quiet --require-hashes --python $(RUN) -r infra/requirements/all.txt
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes --python $(RUN) -r infra/requirements/all.txt
 	$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --python $(RUN) --editable .
 	@touch $@
 
 $(DVC_VENV)/.ready: infra/requirements/dvc.txt $(VENV)/.ready
 	$(PYTHON) -m venv --without-pip $(DVC_VENV)
-	$(VENV)/bin/uv pip install --quiet --require-hashes --python $(DVC_VENV)/bin/python -r infra/requirements/dvc.txt
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes --python $(DVC_VENV)/bin/python -r infra/requirements/dvc.txt
 	@touch $@
 
 PARAMS ?= params.yaml
