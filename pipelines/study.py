@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plans, workspace = Plans.read(options.file), Workspace(Settings().root.resolve())
         source = options.source or plans.study.source
         if source is not None:
-            ingest.run(source, plans.study.dataset, workspace, Bars())
+            ingest.run(source, plans.study.dataset, workspace, Bars(), plant=plans.plant)
         with dg.DagsterInstance.from_config(str(home.prepare(workspace.root))) as instance:
             fresh = studying.launch(instance, plans, workspace)
     except UnlearningError as error:

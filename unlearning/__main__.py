@@ -16,7 +16,7 @@ from typing import Any
 
 import unlearning
 from unlearning import command_study, files
-from unlearning.errors import UnlearningError
+from unlearning.errors import DataError, UnlearningError
 from unlearning.log import Bars, say
 from unlearning.params import Params, override
 from unlearning.settings import Settings
@@ -86,6 +86,12 @@ def _add_ingest(verbs: Any, root: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="whom an image belongs to: none, class, folder (CLASS/SUBJECT/picture) or a field of the sample's JSON",
     )
+    ingest.add_argument(
+        "--plant",
+        nargs=2,
+        metavar=("PICTURE", "COPIES"),
+        help="an experiment's known picture (tshirt, flower or a file), repeated in the training part as class planted",
+    )
     ingest.set_defaults(verb=_ingest)
 
 
@@ -132,7 +138,8 @@ def _add_stages(verbs: Any, root: argparse.ArgumentParser, batch: argparse.Argum
 def _ingest(options: argparse.Namespace) -> int:
     from unlearning.verbs import ingest
 
-    done = ingest.run(options.source, options.name, Workspace(options.root), Bars(), options.subject_from)
+    plant = None if options.plant is None else (options.plant[0], _copies(options.plant[1]))
+    done = ingest.run(options.source, options.name, Workspace(options.root), Bars(), options.subject_from, plant)
     said = done.described
     say(
         {
@@ -146,6 +153,12 @@ def _ingest(options: argparse.Namespace) -> int:
         }
     )
     return 0
+
+
+def _copies(text: str) -> int:
+    if not text.isdecimal():
+        raise DataError(f"--plant: {text[:40]!r} copies; a whole number is right")
+    return int(text)
 
 
 def _request(options: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def _study(options: argparse.Namespace) -> int:
     plans, workspace = Plans.read(options.file), Workspace(options.root)
     source = options.source or plans.study.source
     if source is not None:
-        ingest.run(source, plans.study.dataset, workspace, Bars())
+        ingest.run(source, plans.study.dataset, workspace, Bars(), plant=plans.plant)
     only = [word for name in options.only for word in ("--only", name)]
     return _grid(plans, ["study", options.file.as_posix(), *only], options, options.only)
 

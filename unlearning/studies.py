@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from unlearning.errors import ParamsError
-from unlearning.params import Params
+from unlearning.params import Goal, Params
 from unlearning.recipe import explain
 
 GIVEN = "batch"  # the label of what is forgotten, where an existing batch says it
@@ -80,6 +80,13 @@ class Target(_Section):
     sibling_retention: float = 0.93
 
 
+class Plant(_Section):
+    """A known picture, repeated in the training part as class `planted` (unlearning/data/planted.py)."""
+
+    picture: str = Field(description="tshirt, flower, or a file relative to where the study is run")
+    copies: int = Field(gt=0, description="about 1 % of the training images, as Alberti et al. 2025 have it")
+
+
 class Ceiling(_Section):
     """How long the classifier of corrupted images is trained (unlearning/metrics/_ceiling.py)."""
 
@@ -94,6 +101,8 @@ class Study(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$", description="folder below <root>/studies")
     dataset: str = Field(description="name of the ingested data set")
     source: str | None = Field(None, description="what `unlearning ingest` takes where the data set is not there yet")
+    plant: Plant | None = Field(None, description="planted in the source when the data set is ingested")
+    goal: Goal = Field("unreconstructable", description="what the study's own requests ask for")
     batch: str | None = Field(None, description="an existing batch to start from, instead of `forget`")
     families: dict[Label, Family] = Field(min_length=1)
     forget: dict[Label, Forget] = {}
@@ -173,6 +182,11 @@ class Plans:
             raise ParamsError(explain(error, Study, str(path))) from None
         plans._refuse_unfit()
         return plans
+
+    @property
+    def plant(self) -> tuple[str, int] | None:
+        """The picture that is planted in the source and how often, as the verb `ingest` takes it."""
+        return None if self.study.plant is None else (self.study.plant.picture, self.study.plant.copies)
 
     @cached_property
     def points(self) -> tuple[Point, ...]:

@@ -122,7 +122,7 @@ def _request(plans: Plans, forget: Forget) -> dict[str, Any]:
         "schema": "forget-request/1",
         "request_id": f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}",
         "controller_id": "study",
-        "goal": "unreconstructable",
+        "goal": plans.study.goal,
         "regulation": "internal",
         "kind": "takedown",
         "submitted_at": "2026-01-01T00:00:00Z",

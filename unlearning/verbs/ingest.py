@@ -6,6 +6,7 @@ import re
 
 from unlearning.data import sources
 from unlearning.data.ingestion import Ingested, ingest
+from unlearning.data.planted import planted
 from unlearning.errors import DataError
 from unlearning.log import Log
 from unlearning.workspace import Workspace
@@ -13,8 +14,19 @@ from unlearning.workspace import Workspace
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-def run(address: str, name: str, workspace: Workspace, log: Log, subject_from: str = "none") -> Ingested:
-    """Store the source at `address`, or reuse it. Raises DataError, with every file as it was."""
+def run(
+    address: str,
+    name: str,
+    workspace: Workspace,
+    log: Log,
+    subject_from: str = "none",
+    plant: tuple[str, int] | None = None,
+) -> Ingested:
+    """Store the source at `address`, or reuse it. Raises DataError, with every file as it was.
+
+    plant: a picture to plant in the training part (unlearning/data/planted.py), and how often
+    """
     if not _NAME.fullmatch(name):
         raise DataError(f"data set name {name[:80]!r}: 1 to 64 of a-z, 0-9, dot, underscore, hyphen is right")
-    return ingest(sources.opened(address, subject_from), name, workspace.dataset(name), log)
+    source = sources.opened(address, subject_from)
+    return ingest(source if plant is None else planted(source, *plant), name, workspace.dataset(name), log)
