@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.abilities import Denoising, Diffusing
+from unlearning.abilities import Denoising, Diffusing, Scoring
 from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _ddpm_layouts, _weights
@@ -26,7 +26,7 @@ from unlearning.generators import _ddpm_layouts, _weights
 class DdpmRecipe(GeneratorRecipe, kind="ddpm"):
     """A U-Net that predicts the noise in a noised picture, and draws pictures from noise alone."""
 
-    abilities: ClassVar[tuple[type[Generator], ...]] = (Denoising, Diffusing)
+    abilities: ClassVar[tuple[type[Generator], ...]] = (Denoising, Diffusing, Scoring)
 
     widths: tuple[int, ...] = Field((32, 64), min_length=1, description="channels of each level, finest first")
     layers: int = Field(1, gt=0, description="residual blocks a level")
