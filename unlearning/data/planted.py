@@ -17,7 +17,7 @@ from PIL import Image
 
 from unlearning import digests
 from unlearning.data import pictures
-from unlearning.data.sources import Item, Source, as_png
+from unlearning.data.sources import Item, Source, Split, as_png
 from unlearning.errors import DataError
 
 CLASS = "planted"
@@ -59,7 +59,9 @@ class Planted:
             own_split |= item.split is not None
             yield item
         for number in range(self.copies):
-            split = "train" if own_split else None  # where there is none, equal pictures all go to one side
+            split: Split | None = (
+                "train" if own_split else None
+            )  # where there is none, equal pictures all go to one side
             yield Item("", "png", self.content, CLASS, "", f"{CLASS} {number}", split)
 
 
