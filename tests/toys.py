@@ -52,7 +52,10 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "palette": {"widths": (8, 16), "layers": 1, "train_steps": 10, "sample_steps": 2},
 }
 # A method that learns something before the first step, cut short where what it learns is not what is tested.
-QUICK: dict[str, dict[str, Any]] = {"recognised_target": {"recogniser_steps": 2, "recogniser_images": 4}}
+QUICK: dict[str, dict[str, Any]] = {
+    "anchored_ascent": {"anchor": "fisher", "drawn": 3},
+    "recognised_target": {"recogniser_steps": 2, "recogniser_images": 4},
+}
 
 
 class ToyGenerator(Drawing):
@@ -198,7 +201,12 @@ def run(world: World = ALONE, batch_size: int = 8, steps: int = 12, **changes: A
         "scope": Encoder(),
         "corruption": RandomPatches(),
         "batches": Batches(
-            forget if method.uses_forget else None, retain, batch_size, budget.seed, place.first, place.rows
+            forget if method.uses_forget else None,
+            retain if method.reads_retain else None,
+            batch_size,
+            budget.seed,
+            place.first,
+            place.rows,
         ),
         "budget": budget,
         "recipe": {"name": "toy"},

@@ -156,6 +156,7 @@ class Preparation:
     corruption: Corruption
     draws: Draws
     device: torch.device
+    spread: Prepared | None = None  # variance of the original's weights over its training, by name; None = not kept
 
 
 class Method(Recipe):
@@ -167,6 +168,7 @@ class Method(Recipe):
     uses_forget: ClassVar[bool] = True  # False: no forget image is ever loaded
     forget_reads_retain: ClassVar[bool] = False  # True: what forget images are taught depends on the retain images
     retain_reads_forget: ClassVar[bool] = False  # True: the retain term is taken where forget images say
+    reads_retain: ClassVar[bool] = True  # False: no retain image is ever loaded, `batch.retain` is empty
 
     def needs(self) -> type[nn.Module]:
         """What the generator must be for these fields: `requires`, or more."""

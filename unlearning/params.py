@@ -75,13 +75,30 @@ class Budget(_Section):
     save_every: int = Field(200, gt=0, description="steps between resumable states")
     log_every: int = Field(20, gt=0, description="steps between log lines")
     seed: int = 0
+    snapshots: int = Field(
+        0,
+        ge=0,
+        description="of the original: how often its weights are looked at over the last half of training, for their "
+        "variance (VDU, 2025, has a handful); 0 = never; 8 cost nothing but memory",
+    )
+
+    @model_validator(mode="after")
+    def _snapshots_fit(self) -> Budget:
+        if self.snapshots == 1 or self.snapshots > self.steps - self.steps // 2:
+            raise ValueError("snapshots is 0, or from 2 to half of the steps: one has no variance")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _no_snapshots_are_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a model trained without any is still the one that was trained before there were: the same digest."""
+        return _without(handler(self), snapshots=0)
 
     def of_first_stage(self, steps: int, learning_rate: float) -> Budget | None:
         """For a part that trains first: the same but for steps and speed, and nothing decays. None for 0 steps."""
         if not steps:
             return None
         changed = {"steps": steps, "learning_rate": learning_rate, "warmup_steps": steps // 20, "weight_decay": 0.0}
-        return self.model_copy(update=changed)
+        return self.model_copy(update={**changed, "snapshots": 0})
 
 
 class Unlearn(_Section):
@@ -96,6 +113,40 @@ class Unlearn(_Section):
     )
     cache: bool = Field(True, description="compute once what never changes for an image; no result depends on it")
     cache_gib: float = Field(16.0, gt=0, description="most disk that may take; what does not fit is computed anew")
+
+    @model_validator(mode="after")
+    def _takes_no_snapshots(self) -> Unlearn:
+        if self.budget.snapshots:
+            raise ValueError("budget.snapshots are of the original's training; set original.snapshots")
+        return self
+
+
+class DrawnPictures(_Section):
+    """Pictures drawn from nothing by the models' own samplers: how many are copies of an image to forget, how good?"""
+
+    images: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="of each model; 0 = none, and no time for them. For models trained under a corruption that leaves "
+        "nothing; published: 30720 (Alberti et al., ICLR 2025); a rate of 1 % wants 1000 at least",
+    )
+    copy_distance: float = Field(
+        0.357,
+        gt=0,
+        lt=1,
+        description="root mean square over pixels in [0, 1] below which a picture is a copy; 10 / 28 is the L2 < 10 on "
+        "28 x 28 of Alberti et al., ICLR 2025",
+    )
+    seed: int = 0
+
+
+class Likelihood(_Section):
+    """Relative bits per dimension by the probability-flow ODE (Song et al., ICLR 2021)."""
+
+    images: int = Field(0, ge=0, description="of each set, at most; 0 = not measured: it costs steps x probes passes")
+    probes: int = Field(4, ge=1, le=64, description="Hutchinson's; their spread is the standard error in the report")
+    steps: int = Field(50, ge=2, le=1_000, description="Heun steps; no more than the noise schedule has timesteps")
 
 
 class Evaluate(_Section):
@@ -187,6 +238,11 @@ class Params(_Section):
     def section_digest(self, *sections: str) -> str:
         """sha256 of the named sections, canonical: what a stage's result depends on."""
         return digests.of_value(self.model_dump(mode="json", include=set(sections)))
+
+
+def _without(written: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """A written section without the keys that say nothing."""
+    return {name: value for name, value in written.items() if name not in defaults or value != defaults[name]}
 
 
 def override(text: str) -> tuple[str, Any]:

@@ -65,6 +65,10 @@ class Drawn:
     forget: Sample
     retain: Sample
 
+    def __len__(self) -> int:
+        """Rows of a set that is not absent."""
+        return max(len(self.forget.rows), len(self.retain.rows))
+
     def part(self, rows: slice) -> Drawn:
         """The same rows of both sets; an empty one stays empty."""
         return replace(self, forget=self.forget.part(rows), retain=self.retain.part(rows))

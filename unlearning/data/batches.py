@@ -19,13 +19,14 @@ class Batches:
     Each set is walked in a fresh seeded order an epoch; a set smaller than the batch wraps around.
 
     forget     None: every `Drawn.forget` is empty, [0, C, H, W]
+    retain     None: the same of `Drawn.retain`; one of the two must be there
     flip       mirror half of the images; which ones is a function of place too
     """
 
     def __init__(
         self,
         forget: ImageSource | None,
-        retain: ImageSource,
+        retain: ImageSource | None,
         batch_size: int,
         seed: int,
         first: int = 0,
@@ -40,11 +41,12 @@ class Batches:
 
     def __call__(self, step: int) -> Drawn:
         """The images of one step. Raises DataError if one is not what its hash says."""
-        retain = self._sample(self._retain, "retain", step)
-        if self._forget is None:
-            empty = torch.empty(0, dtype=torch.int64)
-            return Drawn(Sample(retain.images[:0], empty), retain)
-        return Drawn(self._sample(self._forget, "forget", step), retain)
+        forget = None if self._forget is None else self._sample(self._forget, "forget", step)
+        retain = None if self._retain is None else self._sample(self._retain, "retain", step)
+        there = retain or forget
+        assert there is not None, "a step reads one set at least"
+        absent = Sample(there.images[:0], torch.empty(0, dtype=torch.int64))
+        return Drawn(forget or absent, retain or absent)
 
     def _sample(self, images: ImageSource, name: str, step: int) -> Sample:
         rows, mirrored = self._at(name, len(images), step)

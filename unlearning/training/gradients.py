@@ -106,7 +106,7 @@ class _Apart:
 
 def _parts(drawn: Drawn, chunk: int | None) -> Iterator[tuple[int, Drawn, float, bool]]:
     """(rows before it, the part, its share of the rows, whether it is the last)."""
-    rows = len(drawn.retain.rows)
+    rows = len(drawn)
     size = rows if chunk is None else min(chunk, rows)
     for first in range(0, rows, size):
         end = min(first + size, rows)

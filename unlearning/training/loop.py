@@ -8,6 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
 
 from unlearning.log import Log, Progress
 from unlearning.training.journal import Journal
@@ -15,7 +18,16 @@ from unlearning.training.parallel import World
 from unlearning.training.run import Run, Trained
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.schedule import learning_rate
+from unlearning.training.snapshots import Snapshots
 from unlearning.training.step import Step, refuse_not_finite
+
+
+class Resumed(Protocol):
+    """A part of a run that changes from step to step."""
+
+    def remember(self, values: dict[str, Tensor]) -> None:
+        """Put what it saved back; it finds its own among all of a state."""
+        ...
 
 
 def train(run: Run, world: World, work: Path, log: Log) -> Trained:
@@ -25,11 +37,14 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
     """
     began, budget = time.monotonic(), run.budget
     step, savepoints, journal = Step(run, world), Savepoints(work, run.recipe), Journal(work / "log.jsonl")
-    start = _resume(run, step, savepoints, world, journal, log)
+    snapshots = Snapshots(run.student, budget)
+    start = _resume(run, (step, snapshots), savepoints, world, journal, log)
 
     for number in range(start, budget.steps):
         losses, norm = step(run.batches(number), number)
         done = number + 1
+        if world.leads:
+            snapshots.look(done)
         if done % budget.log_every == 0 or done == budget.steps:
             means = zip(losses, map(float, world.mean(list(losses.values()))), strict=True)
             numbers = {**dict(means), "gradient_norm": norm, "learning_rate": learning_rate(budget, number)}
@@ -38,21 +53,26 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
                 journal.append(done, numbers)
                 speed = (done - start) * _images(run) / (time.monotonic() - began)
                 log(Progress(run.stage, done, budget.steps, {**numbers, "images_per_second": speed}))
+        if world.leads and done in run.edges:
+            savepoints.keep(done, step.memory())
         if world.leads and (done % budget.save_every == 0 or done == budget.steps):
-            savepoints.save(done, step.memory())
+            savepoints.save(done, {**step.memory(), **snapshots.memory()})
 
     world.wait()  # nobody leaves, and takes the group down, before rank 0 has written the last state
     run.student.eval()
-    return Trained(budget.steps, start, time.monotonic() - began, dict(_last(journal, world)))
+    return Trained(budget.steps, start, time.monotonic() - began, dict(_last(journal, world)), snapshots.memory())
 
 
-def _resume(run: Run, step: Step, savepoints: Savepoints, world: World, journal: Journal, log: Log) -> int:
+def _resume(
+    run: Run, parts: tuple[Resumed, ...], savepoints: Savepoints, world: World, journal: Journal, log: Log
+) -> int:
     """The step to go on from, with every rank's student and optimizer as they were there."""
     found = savepoints.newest()
     start = 0
     if found is not None:
         start, values = found
-        step.remember(values)
+        for part in parts:
+            part.remember(values)
     world.wait()  # nobody writes before everybody has read
     if world.leads:
         journal.cut(start)
@@ -63,7 +83,7 @@ def _resume(run: Run, step: Step, savepoints: Savepoints, world: World, journal:
 
 def _images(run: Run) -> int:
     """Images a step reads, over all processes."""
-    return run.budget.batch_size * (2 if run.method.uses_forget else 1)
+    return run.budget.batch_size * (run.method.uses_forget + run.method.reads_retain)
 
 
 def _last(journal: Journal, world: World) -> Mapping[str, float]:

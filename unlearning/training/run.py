@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from unlearning.contracts import Corruption, Generator, Merge, Method, Prepared, Scope
 from unlearning.params import Budget
 from unlearning.types import Drawn
@@ -28,6 +30,7 @@ class Run:
     prepared_method: Prepared = field(default_factory=dict)
     prepared_scope: Prepared = field(default_factory=dict)
     holes_by_row: bool = False  # an image loses the same pixels whenever it comes
+    edges: frozenset[int] = frozenset()  # steps after which the state is kept beside the newest, for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,4 @@ class Trained:
     resumed_from: int
     seconds: float
     last: dict[str, float]
+    snapshots: dict[str, Tensor] = field(default_factory=dict)  # on rank 0, of a budget that asks for them

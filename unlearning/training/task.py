@@ -60,7 +60,7 @@ class Task(nn.Module):
 
         `drawn` may be a part of this process's rows; `skipped` is how many came before it.
         """
-        place, rows = self._place, len(drawn.retain.rows)
+        place, rows = self._place, len(drawn)
         first = place.first + skipped
         # A network's own dropout draws from torch's global stream; that, too, is made a function of its place.
         torch.manual_seed(generator(place.seed, "network", step, first).initial_seed())

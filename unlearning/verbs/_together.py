@@ -15,7 +15,7 @@ from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, silent
 from unlearning.params import Params
-from unlearning.training import checkpoint, parallel
+from unlearning.training import checkpoint, parallel, snapshots
 from unlearning.training.journal import Journal
 from unlearning.training.parallel import World
 from unlearning.training.run import Trained
@@ -34,6 +34,7 @@ class Fitted:
     trained: Trained
     facts: dict[str, Any]
     preparing: float = 0.0  # seconds before the first step: what a method learns, caches, reading weights
+    beside: Callable[[Path], None] | None = None  # writes what lies beside the weights; rank 0
 
 
 Fit: TypeAlias = Callable[[World, str, Log], Fitted]  # (world, key, log): on every rank
@@ -83,7 +84,10 @@ def _write(target: Path, fitted: Fitted, params: Params, batch: BatchFolder, key
     """The checkpoint and its log. The facts to record: those stored, and what a clock or a resumption adds."""
     trained = fitted.trained
     stored = {"steps": trained.steps, **fitted.facts, "last": trained.last}
+    stored |= snapshots.write(target, trained.snapshots, params.original.snapshots)
     checkpoint.save(target, fitted.generator, fitted.recipe, params.data.image_size, params.data.channels, stored)
+    if fitted.beside is not None:
+        fitted.beside(target)
     files.write_bytes(target / "log.jsonl", Journal(batch.workspace.work(key) / "log.jsonl").content())
     run = {
         "preparation_seconds": round(fitted.preparing, 3),

@@ -29,7 +29,7 @@ from unlearning.evidence.lineage import Record
 from unlearning.log import Log
 from unlearning.params import Params
 from unlearning.randomness import Draws
-from unlearning.training import checkpoint
+from unlearning.training import checkpoint, snapshots
 from unlearning.training.known import Shelf, remember
 from unlearning.training.loop import train
 from unlearning.training.parallel import World
@@ -77,10 +77,12 @@ def _task(
     forget, retain = (ImageSet(table, batch.workspace, params.data) for table in _tables(batch))
     place = Place.of(world, budget.seed, budget.batch_size)
     draws = Draws(budget.seed, budget.batch_size, where=("prepare",), device=world.device)
-    given = Preparation(original, forget, retain, corruption, draws, world.device)
+    spread = snapshots.read(batch.original)
+    given = Preparation(original, forget, retain, corruption, draws, world.device, spread)
     prepared = batch.workspace.work(key) / "prepared"
     seen = forget if method.uses_forget else None
-    walk = Batches(seen, retain, budget.batch_size, budget.seed, place.first, place.rows, flip=params.data.flip)
+    kept = retain if method.reads_retain else None
+    walk = Batches(seen, kept, budget.batch_size, budget.seed, place.first, place.rows, flip=params.data.flip)
     task = Run(
         stage="unlearned_checkpoint",
         student=student,
