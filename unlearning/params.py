@@ -49,6 +49,13 @@ class Retain(_Section):
     )
     dataset: str | None = Field(None, description="the proxy data set, for mode other_dataset")
     proxy_classes: tuple[str, ...] = Field((), description="for mode other_classes; empty = every class not forgotten")
+    duplicate: float = Field(
+        0.05,
+        ge=0,
+        le=2,
+        description="an image as near as this to one to forget is neither kept nor held out: root mean square of the "
+        "pixels' difference, in [-1, 1]; 0 = equal pixels only",
+    )
     ratio: float = Field(1.0, gt=0, le=1, description="share of the eligible retain images that is available")
     seed: int = 0
 
@@ -166,11 +173,15 @@ class Evaluate(_Section):
         (), description="tried on the unlearned model and on the reference; empty = none, and no time for them"
     )
 
+    drawn: DrawnPictures = Field(DrawnPictures(), description="pictures drawn from nothing; default: none")
+    likelihood: Likelihood = Field(Likelihood(), description="relative bits per dimension; default: not measured")
+
     @model_serializer(mode="wrap")
-    def _no_attacks_are_not_named(self, handler: Any) -> dict[str, Any]:
-        """So that a report without any is still the one that was made before there were attacks: the same digest."""
+    def _what_is_not_asked_for_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a report without any is still the one that was made before they could be asked for: same digest."""
         written: dict[str, Any] = handler(self)
-        return written if self.attacks else {name: value for name, value in written.items() if name != "attacks"}
+        asked = {"attacks": self.attacks, "drawn": self.drawn.images, "likelihood": self.likelihood.images}
+        return {name: value for name, value in written.items() if asked.get(name, True)}
 
 
 class Threshold(_Section):

@@ -1,14 +1,19 @@
 """index.parquet: one row a stored image, and dataset.json beside it. No torch.
 
-<root>/data/<name>/   dataset.json   index.parquet   shards/train-000000.tar   shards/holdout-000000.tar
+<root>/data/<name>/   dataset.json   index.parquet   thumbnails.npy   shards/train-000000.tar, holdout-000000.tar, …
+
+The thumbnails are no column of the index, because its rows become manifests, which travel further than images may.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -63,6 +68,19 @@ def describe(folder: Path) -> dict[str, Any]:
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA_NAME:
         raise DataError(f"{folder / 'dataset.json'}: not a {SCHEMA_NAME} description; ingest the source again")
     return tree
+
+
+def thumbnails(folder: Path) -> npt.NDArray[np.uint8]:
+    """[N, 64] uint8, a row for each row of the index (unlearning/data/pictures.py). Raises DataError."""
+    path, wanted = folder / "thumbnails.npy", describe(folder).get("thumbnails_sha256")
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise DataError(f"{path}: there are no such thumbnails; ingest the source again") from None
+    if digests.of_bytes(content) != wanted:
+        raise DataError(f"{path}: its sha256 is not the one in dataset.json; ingest the source again")
+    found: npt.NDArray[np.uint8] = np.load(io.BytesIO(content), allow_pickle=False)
+    return found
 
 
 def write(path: Path, table: pa.Table) -> None:

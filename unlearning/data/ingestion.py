@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from unlearning import digests, files
@@ -41,6 +42,7 @@ class _Seen:
     label: str
     width: int
     height: int
+    thumbnail: bytes
     split: Split | None
 
 
@@ -72,7 +74,8 @@ def _survey(source: Source, log: Log) -> list[_Seen]:
     for item in source:
         image = pictures.decode(item.content, item.origin)
         pixels, content = pictures.pixel_sha256(image), digests.of_bytes(item.content)
-        seen.append(_Seen(item.key, content, pixels, item.label, image.width, image.height, item.split))
+        small = pictures.thumbnail(image)
+        seen.append(_Seen(item.key, content, pixels, item.label, image.width, image.height, small, item.split))
         if len(seen) % _LOG_EVERY == 0 or len(seen) == total:
             log(Progress("look at images", len(seen), total))
     if not seen:
@@ -121,14 +124,18 @@ def _store(
             if (number + 1) % _LOG_EVERY == 0 or number + 1 == len(seen):
                 log(Progress("store images", number + 1, len(seen)))
     columns, stored = defaultdict[str, list[Any]](list), list[dict[str, Any]]()
+    small = bytearray()
     number_of = {key: number for number, key in enumerate(keys)}
     for path in (*train.paths, *holdout.paths):
         for sample in shards.samples(path):
             number = number_of[sample.key]
             _index_row(columns, sample, seen[number], name, path.name, splits[number])
+            small += seen[number].thumbnail
         stored.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digests.of_file(path)})
     if len(columns["key"]) != len(seen):
         raise DataError(f"the source gave {len(seen)} pictures, then {len(columns['key'])}: it is being changed")
+    thumbnails = np.frombuffer(bytes(small), dtype=np.uint8).reshape(-1, pictures.THUMBNAIL**2)
+    np.save(folder / "thumbnails.npy", thumbnails, allow_pickle=False)
     return pa.table(dict(columns), schema=index.COLUMNS), stored
 
 
@@ -167,6 +174,7 @@ def _description(
         "schema": index.SCHEMA_NAME,
         "name": name,
         "index_sha256": digests.of_file(folder / "index.parquet"),
+        "thumbnails_sha256": digests.of_file(folder / "thumbnails.npy"),
         "images": len(table),
         "splits": dict(Counter(table["split"].to_pylist())),
         "classes": dict(sorted(Counter(table["class"].to_pylist()).items())),
@@ -190,5 +198,5 @@ def _held(folder: Path) -> dict[str, Any] | None:
 def _whole(folder: Path, held: dict[str, Any]) -> bool:
     """Whether the files are still the described ones; a damaged copy is made anew."""
     wanted = {(f"shards/{shard['file']}", shard["sha256"]) for shard in held["shards"]}
-    wanted.add(("index.parquet", held["index_sha256"]))
+    wanted |= {("index.parquet", held["index_sha256"]), ("thumbnails.npy", held.get("thumbnails_sha256"))}
     return wanted <= {(file.path, file.sha256) for file in digests.of_folder(folder)}

@@ -6,13 +6,17 @@ import hashlib
 import io
 import warnings
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from unlearning import digests
 from unlearning.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "bmp", "ppm", "pgm"})
 MAX_PIXELS = 4096 * 4096  # of one picture, from its header: a 300 kB PNG can claim 100 million
+THUMBNAIL = 8  # pixels a side
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})  # 8 bits a channel or fewer
 
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # Pillow only warns up to 179 million pixels
@@ -48,6 +52,25 @@ def pixel_sha256(image: Image.Image) -> str:
     """sha256 of size and RGB pixels: equal for every lossless re-encoding of the same picture."""
     rgb = as_rgb(image)
     return hashlib.sha256(f"{rgb.width}x{rgb.height} RGB\n".encode() + rgb.tobytes()).hexdigest()
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """The middle square as THUMBNAIL x THUMBNAIL grey levels, each the mean of what it covers: 64 bytes."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    grey = as_rgb(image).crop((left, top, left + side, top + side)).convert("L")
+    return grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes()
+
+
+def pixels(content: bytes, sha256: str, size: int, channels: int, where: str) -> npt.NDArray[np.uint8]:
+    """A stored picture as a model is shown it, [C, H, W] uint8. Raises DataError naming `where`.
+
+    The hash is compared first: most damaged JPEGs still decode, to another picture.
+    """
+    if digests.of_bytes(content) != sha256:
+        raise DataError(f"{where}: the stored bytes are not the indexed ones; ingest the source again")
+    array = np.asarray(fitted(decode(content, where), size, channels), dtype=np.uint8).reshape(size, size, channels)
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 def fitted(image: Image.Image, size: int, channels: int) -> Image.Image:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unlearning import files
-from unlearning.data import index, manifest
+from unlearning.data import duplicates, index, manifest
 from unlearning.errors import ManifestError
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log
@@ -24,14 +24,16 @@ from unlearning.workspace import BatchFolder
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Write retain.parquet, holdout.parquet and sets.json, disjoint from each other and from the forget set.
 
-    Disjoint by key, by stored bytes and by pixels. Raises ManifestError if a set would be empty.
+    Disjoint by key, by stored bytes and by pixels; neither holds a near duplicate of an image to forget. Raises
+    ManifestError if a set would be empty.
     """
 
     def fill(folder: Path, key: str) -> dict[str, Any]:
         table = index.read(batch.workspace.dataset(params.data.name))
         forget = manifest.read(batch.forget)
-        holdout = manifest.minus(manifest.only(table, "holdout"), forget)
+        holdout, near_held_out = _apart(params, batch, manifest.minus(manifest.only(table, "holdout"), forget), forget)
         eligible = manifest.minus(_eligible(params, batch, table, forget), forget, holdout)
+        eligible, near = _apart(params, batch, eligible, forget)
         retain = _balanced(eligible, params.retain)
         for name, rows in (("retain", retain), ("holdout", holdout)):
             if not len(rows):
@@ -53,6 +55,10 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
                 "eligible": len(eligible),
                 "sets": counted,
                 "disjoint_by": ["key", *manifest.IDENTITIES],
+                "near_duplicates": {
+                    "at_most": params.retain.duplicate,
+                    "left_out": {"retain": near, "holdout": near_held_out},
+                },
             },
         )
         return {"mode": params.retain.mode, **{name: said["images"] for name, said in counted.items()}}
@@ -84,6 +90,15 @@ def _eligible(params: Params, batch: BatchFolder, table: pa.Table, forget: pa.Ta
     if retain.proxy_classes:
         return train.filter(pc.is_in(train["class"], pa.array(retain.proxy_classes)))
     return train.filter(pc.invert(pc.is_in(train["class"], forgotten)))
+
+
+def _apart(params: Params, batch: BatchFolder, table: pa.Table, forget: pa.Table) -> tuple[pa.Table, int]:
+    """The rows that are no near duplicate of an image to forget, and how many are: they would teach it again."""
+    if not params.retain.duplicate:
+        return table, 0
+    same = duplicates.near(table, forget, params.retain.duplicate, batch.workspace, params.data)
+    kept = table.filter(pc.invert(same))
+    return kept, len(table) - len(kept)
 
 
 def _balanced(table: pa.Table, retain: Retain) -> pa.Table:
