@@ -118,12 +118,12 @@ def distance(moved: Latents, target: Latents) -> PerImage:
     return torch.stack(maps).sum(dim=0)
 
 
-def spread(source: ImageSource, most: int) -> Iterator[Images]:
-    """At most `most` images in chunks, evenly over the set: a manifest sorted by class is no bias."""
+def spread(source: ImageSource, most: int, chunk: int = _CHUNK_IMAGES) -> Iterator[Images]:
+    """At most `most` images, `chunk` at a time, evenly over the set: a manifest sorted by class is no bias."""
     count = min(len(source), most)
     rows = torch.arange(count) * len(source) // count
-    for start in range(0, count, _CHUNK_IMAGES):
-        yield source(rows[start : start + _CHUNK_IMAGES])
+    for start in range(0, count, chunk):
+        yield source(rows[start : start + chunk])
 
 
 def _squared(moved: Tensor, target: Tensor) -> PerImage:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -28,6 +29,8 @@ from unlearning.methods._denoising import DenoisingMethod, kept_alone, levels, s
 from unlearning.methods._joint import spread
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, Pair, Terms
+
+_WALKED = 2_048  # retain images looked at at once: memory, not the result, depends on it
 
 
 class Retrack(DenoisingMethod, kind="retrack"):
@@ -59,23 +62,32 @@ class Retrack(DenoisingMethod, kind="retrack"):
 
     def _nearest(self, forget: ImageSource, retain: ImageSource) -> Tensor:
         """Rows of the retain set, nearest first, [F, K] int64. The retain images are walked once, a chunk at a time."""
-        sought = torch.cat([some.flatten(1) for some in spread(forget, len(forget))])  # [F, D]
-        nearest = torch.full((len(sought), 0), math.inf)
-        rows, seen = nearest.long(), 0
-        for some in spread(retain, len(retain)):
-            apart = torch.cdist(sought, some.flatten(1))  # [F, chunk]
-            same = (apart <= self.duplicate * math.sqrt(sought.shape[1])).any(dim=0)
-            here = torch.arange(seen, seen + len(some))[~same].expand(len(sought), -1)
-            nearest, rows = torch.cat([nearest, apart[:, ~same]], 1), torch.cat([rows, here], 1)
-            nearest, order = nearest.sort(dim=1, stable=True)
-            nearest, rows = nearest[:, : self.neighbours], rows.gather(1, order)[:, : self.neighbours]
-            seen += len(some)
+        from sklearn.metrics import pairwise_distances_argmin_min  # takes seconds to import
+        from sklearn.neighbors import NearestNeighbors
+
+        sought = torch.cat([some.flatten(1) for some in spread(forget, len(forget))]).numpy()  # [F, D]
+        least = self.duplicate * math.sqrt(sought.shape[1])
+        nearest = np.full((len(sought), 0), math.inf)
+        rows, seen = np.empty((len(sought), 0), dtype=np.int64), 0
+        for some in spread(retain, len(retain), _WALKED):
+            images = some.flatten(1).numpy()
+            _, apart = pairwise_distances_argmin_min(images, sought)
+            other = np.flatnonzero(apart > least)
+            seen, first = seen + len(images), seen
+            if not len(other):
+                continue
+            search = NearestNeighbors(n_neighbors=min(self.neighbours, len(other)), algorithm="brute")
+            here = search.fit(images[other]).kneighbors(sought)
+            nearest = np.concatenate([nearest, here[0]], axis=1)
+            rows = np.concatenate([rows, first + other[here[1]]], axis=1)
+            order = np.argsort(nearest, axis=1, kind="stable")[:, : self.neighbours]
+            nearest, rows = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(rows, order, axis=1)
         if rows.shape[1] < self.neighbours:
             raise ParamsError(
                 f"unlearn.method: retrack leads to {self.neighbours} neighbours, and of {len(retain)} retain images "
                 f"{rows.shape[1]} are no near duplicate of an image to forget; as many neighbours or fewer are right"
             )
-        return rows
+        return torch.from_numpy(rows)
 
 
 def towards(forget: Pair, prepared: Prepared, gamma: Tensor, sigma: Tensor, noise: Tensor) -> Images:
