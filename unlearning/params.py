@@ -108,6 +108,24 @@ class Budget(_Section):
         return self.model_copy(update={**changed, "snapshots": 0})
 
 
+class Stop(_Section):
+    """When forgetting ends before its budget does: the own loss of images of both sets, under views that never change.
+
+    A rise is relative to the original's loss. What is kept has the last word.
+    """
+
+    every: int = Field(
+        10, gt=0, description="steps between two looks; a look costs a pass over the images, no gradient"
+    )
+    images: int = Field(256, gt=0, description="of each set, at most, evenly over it; the retain set may be a proxy")
+    retain_rise_at_most: float = Field(
+        0.05, ge=0, description="past it the run ends with the last weights that were within; search 0.01 to 0.2"
+    )
+    forget_rise_at_least: float | None = Field(
+        None, gt=0, description="enough: the run ends there; null = the whole budget. Search 0.1 to 10 by method"
+    )
+
+
 class Unlearn(_Section):
     """How the student is made to forget: method x merge x scope."""
 
@@ -120,6 +138,12 @@ class Unlearn(_Section):
     )
     cache: bool = Field(True, description="compute once what never changes for an image; no result depends on it")
     cache_gib: float = Field(16.0, gt=0, description="most disk that may take; what does not fit is computed anew")
+    stop: Stop | None = Field(None, description="when to end before the budget is spent; null = never, as published")
+
+    @model_serializer(mode="wrap")
+    def _no_stop_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a model unlearned without one is still the one made before there was any: the same digest."""
+        return _without(handler(self), stop=None)
 
     @model_validator(mode="after")
     def _takes_no_snapshots(self) -> Unlearn:

@@ -13,6 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from unlearning.log import Log, Progress
+from unlearning.training.gradients import Losses
 from unlearning.training.journal import Journal
 from unlearning.training.parallel import World
 from unlearning.training.run import Run, Trained
@@ -20,6 +21,7 @@ from unlearning.training.savepoint import Savepoints
 from unlearning.training.schedule import learning_rate
 from unlearning.training.snapshots import Snapshots
 from unlearning.training.step import Step, refuse_not_finite
+from unlearning.training.stopping import Watch
 
 
 class Resumed(Protocol):
@@ -37,17 +39,18 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
     """
     began, budget = time.monotonic(), run.budget
     step, savepoints, journal = Step(run, world), Savepoints(work, run.recipe), Journal(work / "log.jsonl")
-    snapshots = Snapshots(run.student, budget)
-    start = _resume(run, (step, snapshots), savepoints, world, journal, log)
+    snapshots, watch = Snapshots(run.student, budget), Watch(run.stopping, run.student, run.corruption, budget, world)
+    start = _resume(run, (step, snapshots, watch), savepoints, world, journal, log)
 
-    for number in range(start, budget.steps):
+    for number in range(start, start if watch.ended else budget.steps):
         losses, norm = step(run.batches(number), number)
         done = number + 1
         if world.leads:
             snapshots.look(done)
-        if done % budget.log_every == 0 or done == budget.steps:
-            means = zip(losses, map(float, world.mean(list(losses.values()))), strict=True)
-            numbers = {**dict(means), "gradient_norm": norm, "learning_rate": learning_rate(budget, number)}
+        rises = watch.look(done)
+        last = done == budget.steps or watch.ended
+        if done % budget.log_every == 0 or last or rises:
+            numbers = {**_numbers(run, world, losses, norm, number), **rises}
             refuse_not_finite(run.stage, done, numbers)
             if world.leads:
                 journal.append(done, numbers)
@@ -55,12 +58,17 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
                 log(Progress(run.stage, done, budget.steps, {**numbers, "images_per_second": speed}))
         if world.leads and done in run.edges:
             savepoints.keep(done, step.memory())
-        if world.leads and (done % budget.save_every == 0 or done == budget.steps):
-            savepoints.save(done, {**step.memory(), **snapshots.memory()})
+        if world.leads and (done % budget.save_every == 0 or last):
+            savepoints.save(done, {**step.memory(), **snapshots.memory(), **watch.memory()})
+        if watch.ended:
+            break
 
     world.wait()  # nobody leaves, and takes the group down, before rank 0 has written the last state
     run.student.eval()
-    return Trained(budget.steps, start, time.monotonic() - began, dict(_last(journal, world)), snapshots.memory())
+    if world.leads and watch.facts:
+        log(Progress(run.stage, budget.steps, budget.steps, note=f"stopped: {watch.facts['why_stopped']}"))
+    steps, seconds = watch.facts.get("stopped_at", budget.steps), time.monotonic() - began
+    return Trained(steps, start, seconds, dict(_last(journal, world)), snapshots.memory(), watch.facts)
 
 
 def _resume(
@@ -79,6 +87,12 @@ def _resume(
         if start:
             log(Progress(run.stage, start, run.budget.steps, note=f"resumed after step {start} of {run.budget.steps}"))
     return start
+
+
+def _numbers(run: Run, world: World, losses: Losses, norm: float, number: int) -> dict[str, float]:
+    """Of one step, over all ranks."""
+    means = zip(losses, map(float, world.mean(list(losses.values()))), strict=True)
+    return {**dict(means), "gradient_norm": norm, "learning_rate": learning_rate(run.budget, number)}
 
 
 def _images(run: Run) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unlearning.contracts import Corruption, Generator, Merge, Method, Prepared, Scope
 from unlearning.params import Budget
+from unlearning.training.stopping import Stopping
 from unlearning.types import Drawn
 
 
@@ -30,6 +31,7 @@ class Run:
     prepared_method: Prepared = field(default_factory=dict)
     prepared_scope: Prepared = field(default_factory=dict)
     holes_by_row: bool = False  # an image loses the same pixels whenever it comes
+    stopping: Stopping | None = None  # None: the budget is spent, whatever happens
     edges: frozenset[int] = frozenset()  # steps after which the state is kept beside the newest, for good
 
 
@@ -42,3 +44,4 @@ class Trained:
     seconds: float
     last: dict[str, float]
     snapshots: dict[str, Tensor] = field(default_factory=dict)  # on rank 0, of a budget that asks for them
+    stopped: dict[str, Any] = field(default_factory=dict)  # where and why, of a run that may stop early

@@ -35,7 +35,9 @@ from unlearning.training.loop import train
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.savepoint import Savepoints
+from unlearning.training.stopping import Stopping
 from unlearning.training.task import Place
+from unlearning.verbs import _exact
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, make_together
 from unlearning.workspace import BatchFolder
@@ -60,7 +62,7 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
     task, images = _task(params, batch, recipe, world, key, log)
     preparing = time.monotonic() - began
     trained = train(task, world, batch.workspace.work(key), log)
-    return Fitted(task.student, recipe, trained, _facts(task, images), preparing)
+    return Fitted(task.student, recipe, trained, {**_facts(task, images), **trained.stopped}, preparing)
 
 
 def _task(
@@ -97,6 +99,7 @@ def _task(
         prepared_method=_once(prepared / "method", key, world, lambda: method.prepare(given)),
         prepared_scope=_once(prepared / "scope", key, world, lambda: scope.prepare(given)),
         holes_by_row=params.unlearn.holes == "row",
+        stopping=None if params.unlearn.stop is None else Stopping(params.unlearn.stop, forget, retain),
     )
     if params.unlearn.cache:
         task = remember(task, walk, _shelf(params, batch, key), world, log)
