@@ -37,7 +37,6 @@ from unlearning.training.run import Run
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.stopping import Stopping
 from unlearning.training.task import Place
-from unlearning.verbs import _exact
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, make_together
 from unlearning.workspace import BatchFolder
