@@ -1,6 +1,13 @@
-"""What the methods of unconditional diffusion share: noised pictures, a window of timesteps, errors on missing pixels.
+"""What the methods of unconditional diffusion share: noised pictures, errors on missing pixels, where to forget.
 
 x_t = gamma x + sigma eps,   gamma = sqrt(abar_t),   sigma = sqrt(1 - abar_t)
+
+Where to forget is after Park and Park, "Data Unlearning Beyond Uniform Forgetting via Diffusion Time and Frequency
+Selection", 2025: at some timesteps, and in what is coarse. With F the orthonormal Fourier transform over a picture,
+
+    |P r|^2 = sum over |f| <= radius of |F(r)_f|^2,   r = e(a_t) - target
+
+stands for |r|^2 in the forget term; at radius 1 the two are the same (Parseval).
 """
 
 from __future__ import annotations
@@ -12,17 +19,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from unlearning.abilities import Denoising
-from unlearning.contracts import Generator, Method
-from unlearning.methods._joint import terms_of
+from unlearning.contracts import Generator, Method, Preparation, Prepared
+from unlearning.errors import ParamsError
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, Missing, Pair, PerImage, Terms, View, joined_view
 
 
 class DenoisingMethod(Method):
-    """A method that looks at noised pictures. Park and Park, 2025: forget at some timesteps only.
+    """A method that looks at noised pictures, and may forget at some timesteps and frequencies only.
 
     A window is a share of the schedule, 0 = hardly any noise, 1 = nothing else. What is kept is trained at all
-    timesteps, unless both terms are taken at the same points.
+    timesteps, unless both terms are taken at the same points, and always at all frequencies.
     """
 
     requires: ClassVar[type[nn.Module]] = Denoising
@@ -31,6 +38,13 @@ class DenoisingMethod(Method):
     window: tuple[float, float] = Field(
         (0.0, 1.0), description="timesteps to forget at; Park and Park have (0.25, 0.75) for faces; search quarters"
     )
+    low_pass: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="spatial frequencies to forget: a radius, 1 = the highest there is, the spectrum's corner, so all; "
+        "0.7 = Nyquist along an axis; search 0.1 to 1. Of whole pictures: with a hole only 1",
+    )
 
     @model_validator(mode="after")
     def _opens(self) -> Self:
@@ -38,6 +52,15 @@ class DenoisingMethod(Method):
         if not 0 <= first < last <= 1:
             raise ValueError("window is a share of the schedule: 0 <= first < last <= 1")
         return self
+
+    def prepare(self, given: Preparation) -> Prepared:
+        """Nothing. Raises ParamsError if a part of the spectrum is asked of pictures that have a hole."""
+        if self.low_pass < 1 and not given.corruption.degrades:
+            raise ParamsError(
+                f"unlearn.method: low_pass {self.low_pass:g} filters errors of whole pictures, and corruption "
+                f"{given.corruption.kind!r} leaves a hole; low_pass 1 is right with it"
+            )
+        return {}
 
     def view_within(self, student: Generator, forget: Pair, draws: Draws) -> View:
         """As `draw_view`, t uniform over the window."""
@@ -65,14 +88,30 @@ def error(found: Tensor, noise: Tensor, missing: Missing) -> PerImage:
     return ((found - noise).square() * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3))
 
 
-def taught(student: Generator, batch: Batch, here: View, target: Tensor, draws: Draws) -> Terms:
+def coarse_error(found: Tensor, noise: Tensor, missing: Missing, low_pass: float) -> PerImage:
+    """As `error`, of the part of the difference that is no finer than `low_pass`; of whole pictures: [B]."""
+    if low_pass == 1:
+        return error(found, noise, missing)
+    spectrum = torch.fft.fft2(found - noise, norm="ortho")  # [B, C, H, W] complex
+    rows, columns = (torch.fft.fftfreq(side, device=found.device) for side in found.shape[-2:])
+    highest = torch.hypot(rows.abs().max(), columns.abs().max())
+    heard = torch.hypot(rows[:, None], columns[None]) <= low_pass * highest  # [H, W]
+    energy = torch.view_as_real(spectrum).square().sum(dim=-1) * heard
+    return energy.sum(dim=(1, 2, 3)) / found[0].numel()
+
+
+def taught(student: Generator, batch: Batch, here: View, target: Tensor, draws: Draws, low_pass: float = 1.0) -> Terms:
     """Noised forget images, of the view `here`, against `target` [F, C, H, W]; retain images' own loss. One pass."""
     there = student.draw_view(batch.retain.corrupted, draws.at("view", "retain"))
     both = batch.forget.joined(batch.retain)
     timestep, noise = joined_view(here, there)
     gamma, sigma = levels(student, timestep)
     found = predicted(student, gamma * both.clean + sigma * noise, timestep)
-    return terms_of(error(found, torch.cat([target, there[1]]), both.corrupted.missing), batch)
+    forget = len(batch.forget)
+    return Terms(
+        forget=coarse_error(found[:forget], target, batch.forget.corrupted.missing, low_pass),
+        retain=error(found[forget:], there[1], batch.retain.corrupted.missing),
+    )
 
 
 def kept_alone(student: Generator, batch: Batch, draws: Draws) -> Terms:

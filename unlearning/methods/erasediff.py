@@ -25,4 +25,4 @@ class EraseDiffTarget(DenoisingMethod, kind="erasediff"):
             return kept_alone(student, batch, draws)
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))
         uniform = draws.at("target").uniform(*batch.forget.clean.shape[1:])
-        return taught(student, batch, here, uniform, draws)
+        return taught(student, batch, here, uniform, draws, self.low_pass)

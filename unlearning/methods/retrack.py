@@ -48,6 +48,7 @@ class Retrack(DenoisingMethod, kind="retrack"):
 
         Raises ParamsError if fewer than K retain images are no near duplicate of an image to forget.
         """
+        super().prepare(given)
         nearest = self._nearest(given.forget, given.retain)
         rows, places = torch.unique(nearest, return_inverse=True)
         return {"pictures": given.retain(rows), "places": places}
@@ -58,7 +59,7 @@ class Retrack(DenoisingMethod, kind="retrack"):
             return kept_alone(student, batch, draws)
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))
         led = towards(batch.forget, prepared, *levels(student, here[0]), here[1])
-        return taught(student, batch, here, led, draws)
+        return taught(student, batch, here, led, draws, self.low_pass)
 
     def _nearest(self, forget: ImageSource, retain: ImageSource) -> Tensor:
         """Rows of the retain set, nearest first, [F, K] int64. The retain images are walked once, a chunk at a time."""

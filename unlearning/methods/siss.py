@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from unlearning.contracts import Generator, Prepared
-from unlearning.methods._denoising import DenoisingMethod, error, kept_alone, levels, predicted, taught
+from unlearning.methods._denoising import DenoisingMethod, coarse_error, error, kept_alone, levels, predicted, taught
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, PerImage, Terms
 
@@ -56,14 +56,15 @@ class Siss(DenoisingMethod, kind="siss"):
         point = gamma * torch.where(chosen, forget.clean, retain.clean) + sigma * noise
         for_retain, for_forget = weights(point, gamma * retain.clean, gamma * forget.clean, sigma, self.mixture)
         found = predicted(student, point, timestep)
+        away = (point - gamma * forget.clean) / sigma
         return Terms(
-            forget=-for_forget * error(found, (point - gamma * forget.clean) / sigma, forget.corrupted.missing),
+            forget=-for_forget * coarse_error(found, away, forget.corrupted.missing, self.low_pass),
             retain=for_retain * error(found, (point - gamma * retain.clean) / sigma, retain.corrupted.missing),
         )
 
     def _apart(self, student: Generator, batch: Batch, draws: Draws) -> Terms:
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))
-        own = taught(student, batch, here, here[1], draws)
+        own = taught(student, batch, here, here[1], draws, self.low_pass)
         return Terms(forget=-own.forget, retain=own.retain)
 
 
