@@ -34,12 +34,21 @@ class Extractor:
     weights_sha256: str
     network: nn.Module
     device: torch.device
+    head: nn.Module | None = None  # features [B, F] float32 -> logits [B, K], where it classifies
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Tensor:
         """[B, F] float64 on the CPU."""
         features: Tensor = self.network(images.to(self.device))
         return features.double().cpu()
+
+    @torch.inference_mode()
+    def probabilities(self, features: Tensor) -> Tensor | None:
+        """The classes [B, K] float64 that it sees in features that it made; None where it has no head."""
+        if self.head is None:
+            return None
+        logits: Tensor = self.head(features.float().to(self.device))
+        return logits.double().softmax(1).cpu()
 
 
 def inception(device: torch.device) -> Extractor | None:
@@ -106,7 +115,7 @@ def in_domain(
     network = _Classifier(channels, len(names))
     network.load_state_dict(load_file(cache))
     name = f"classifier of {len(names)} classes trained on this data set ({_WIDTH} features); not an FID"
-    return Extractor(name, digests.of_file(cache), network.eval().to(device), device)
+    return Extractor(name, digests.of_file(cache), network.eval().to(device), device, network.head)
 
 
 def _trained(

@@ -26,7 +26,7 @@ class Frechet(Metric, kind="frechet"):
     def __call__(self, compared: Compared) -> Tensor:
         """[] float64; NaN where there are no features, or no more images than features: a covariance is singular."""
         truth, generated = compared.truth_features, compared.generated_features
-        if truth is None or generated is None or len(truth) <= truth.shape[1]:
+        if truth is None or generated is None or min(len(truth), len(generated)) <= truth.shape[1]:
             return torch.tensor(float("nan"), dtype=torch.float64)
         # Imported by who measures: it loads torchvision, and every verb registers this metric.
         from pytorch_fid.fid_score import calculate_frechet_distance

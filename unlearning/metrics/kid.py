@@ -21,7 +21,7 @@ class Kid(Metric, kind="kid"):
     def __call__(self, compared: Compared) -> Tensor:
         """[] float64; NaN where there are no features or fewer than two images."""
         x, y = compared.truth_features, compared.generated_features
-        if x is None or y is None or len(x) < 2:
+        if x is None or y is None or min(len(x), len(y)) < 2:
             return torch.tensor(float("nan"), dtype=torch.float64)
         x, y = x.double(), y.double()
         return _mean_of_pairs(x) + _mean_of_pairs(y) - 2 * _kernel(x, y).mean()
