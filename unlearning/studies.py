@@ -83,7 +83,7 @@ class Target(_Section):
 class Plant(_Section):
     """A known picture, repeated in the training part as class `planted` (unlearning/data/planted.py)."""
 
-    picture: str = Field(description="tshirt, flower, or a file relative to where the study is run")
+    picture: str = Field(description="tshirt, letters, flower, or a file relative to where the study is run")
     copies: int = Field(gt=0, description="about 1 % of the training images, as Alberti et al. 2025 have it")
 
 

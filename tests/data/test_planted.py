@@ -39,6 +39,16 @@ def test_every_copy_is_of_one_class_and_in_training(address: str, source: Path, 
     assert done["splits"]["holdout"] == plain["splits"]["holdout"]
 
 
+def test_letters_are_twenty_pictures_of_as_many_classes(source: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "var")
+    ingest.run(str(source), "letters", workspace, silent, plant=("letters", 3))
+    table = index.read(workspace.dataset("letters"))
+    planted = table.filter([label.startswith("planted_") for label in table["class"].to_pylist()]).to_pylist()
+    pixels = {(row["class"], row["pixel_sha256"]) for row in planted}
+    assert (len(planted), len(pixels), len({one for _, one in pixels})) == (60, 20, 20)
+    assert {row["split"] for row in planted} == {"train"}
+
+
 def test_what_is_planted_is_part_of_what_the_data_set_is(source: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "var")
     ingest.run(str(source), "one", workspace, silent, plant=("flower", 2))
@@ -49,7 +59,10 @@ def test_what_is_planted_is_part_of_what_the_data_set_is(source: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("picture", "copies", "sentence"),
-    [("tshirt", 0, "1 or more is right"), ("nowhere.png", 1, "tshirt, flower or the path of a picture is right")],
+    [
+        ("tshirt", 0, "1 or more is right"),
+        ("nowhere.png", 1, "tshirt, letters, flower or the path of a picture is right"),
+    ],
 )
 def test_refusals_leave_nothing(picture: str, copies: int, sentence: str, source: Path, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "var")
