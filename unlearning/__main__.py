@@ -90,7 +90,7 @@ def _add_ingest(verbs: Any, root: argparse.ArgumentParser) -> None:
         "--plant",
         nargs=2,
         metavar=("PICTURE", "COPIES"),
-        help="an experiment's known picture (tshirt, letters, flower or a file), repeated in the training part as class planted",
+        help="a known picture (tshirt, letters, flower or a file), repeated in the training part as class planted",
     )
     ingest.set_defaults(verb=_ingest)
 
