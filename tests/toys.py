@@ -49,6 +49,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "iterations": 4,
         "tokenizer_steps": 2,
     },
+    "sharded": {"of": {"kind": "mae", **SMALL_MAE}, "shards": 2, "slices": 2},
     "palette": {"widths": (8, 16), "layers": 1, "train_steps": 10, "sample_steps": 2},
 }
 # A method that learns something before the first step, cut short where what it learns is not what is tested.

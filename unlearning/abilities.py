@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearning.contracts import Generator
 from unlearning.randomness import Draws
@@ -53,3 +53,10 @@ class Scoring(Generator):
     @abstractmethod
     def surprise_of_nothing(self, pair: Pair, draws: Draws, mean: Images, variance: Images) -> PerImage:
         """The same, [B], of a model that knows each pixel's mean and variance [1, C, H, W], and nothing else."""
+
+
+class Sharding(Generator):
+    """A generator of members, each trained on images of its own and on no other's."""
+
+    shard: nn.ModuleList  # S generators of one recipe
+    images: Tensor  # [S] int64, how many images each was trained on

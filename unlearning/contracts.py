@@ -98,6 +98,10 @@ class GeneratorRecipe(Recipe):
         """Random weights from torch's global seed. Raises ParamsError if the sizes do not fit."""
         raise NotImplementedError
 
+    def part(self) -> GeneratorRecipe:
+        """The recipe of what reads a picture: this one, or a member's where it is made of several."""
+        return self
+
     def first_stage_budget(self, original: Budget) -> Budget | None:
         """How `Generator.first_stage` is trained, on the images of the model it is for, where none is published.
 

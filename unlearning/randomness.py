@@ -44,6 +44,17 @@ class Draws:
     total: int | None = None
     where: tuple[int | str, ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    picked: tuple[int, ...] | None = None  # which of these rows are asked for; None = all
+
+    def only(self, rows: tuple[int, ...]) -> Draws:
+        """The same numbers of some of the rows:
+
+        >>> draws = Draws(seed=0, rows=4)
+        >>> torch.equal(draws.normal(3)[[3, 1]], draws.only((3, 1)).normal(3))
+        True
+        """
+        picked = rows if self.picked is None else tuple(self.picked[row] for row in rows)
+        return replace(self, rows=len(rows), total=self.rows if self.total is None else self.total, picked=picked)
 
     def at(self, *where: int | str) -> Draws:
         """The draws of a place inside this one."""
@@ -70,4 +81,6 @@ class Draws:
         return (self.rows if self.total is None else self.total, *shape)
 
     def _mine(self, whole: Tensor) -> Tensor:
+        if self.picked is not None:
+            return whole[[self.first + row for row in self.picked]]
         return whole[self.first : self.first + self.rows]

@@ -2,7 +2,8 @@
 
 Approximate unlearning cannot be proved from parameters (Thudi et al., USENIX Security 2022: the same model is reachable
 with and without the data), so a certificate says "algorithm A at commit C ran on inputs I and passed tests E" and never
-"the data is gone". A refused run gets one too. No torch: it is composed and checked on an auditor's laptop.
+"the data is gone". Claim level C1 is that sentence; C2 is `exactness`, of shards that were trained again. A refused run
+gets a certificate too. No torch: it is composed and checked on an auditor's laptop.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from unlearning import digests, files, gates
 from unlearning.errors import EvidenceError
+from unlearning.evidence import exactness
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 from unlearning.params import Gates
@@ -48,13 +50,15 @@ def compose(
     verdict = judged(report, records, params)
     requests = _requests(batch)
     unlearned = records["unlearned_checkpoint"]
+    exact = _exactness(records, params)
+    level = "C2" if exact is not None and exact["replay"] == "bit-equal" else "C1"
     return {
         "schema": SCHEMA,
         "batch": batch.key,
         "goal": verdict.goal,
         "issued_at": issued_at,
         "status": "issued" if verdict.passed else "refused",
-        "claim_level": "C1" if verdict.passed else "none",
+        "claim_level": level if verdict.passed else "none",
         "verdict": verdict.word,
         "criteria": verdict.as_rows(),
         "requests": {"count": len(requests), "ids": sorted(request["request_id"] for request in requests)},
@@ -65,6 +69,7 @@ def compose(
             "inputs": unlearned.inputs,
             "tests": [row["name"] for row in verdict.as_rows() if row["status"] == "pass"],
         },
+        **({} if exact is None else {"exactness": exact}),
         "not_claimed": list(NOT_CLAIMED),
         "assets": {name: _asset(records[name], batch) for name in ASSETS},
         "params": dict(params),
@@ -98,6 +103,14 @@ def _asset(record: Record, batch: BatchFolder) -> dict[str, Any]:
 
 def _weights(record: Record) -> str | None:
     return next((file.sha256 for file in record.outputs if file.path == WEIGHTS), None)
+
+
+def _exactness(records: Mapping[str, Record], params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None for a method that is approximate by its nature."""
+    if params["unlearn"]["method"]["kind"] != exactness.METHOD:
+        return None
+    weights = (_weights(records[f"{role}_checkpoint"]) for role in ("unlearned", "reference"))
+    return exactness.replayed(records, *weights)
 
 
 def _report(batch: BatchFolder) -> Mapping[str, Any]:

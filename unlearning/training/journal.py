@@ -19,7 +19,7 @@ class Journal:
         """Forget lines beyond `step`, and a last line that a kill left half written."""
         if not self._path.exists():
             return
-        kept = [line for line in self._lines() if line["step"] <= step]
+        kept = [line for line in self.lines() if line["step"] <= step]
         files.write_bytes(self._path, b"".join(files.canonical(line) + b"\n" for line in kept))
 
     def append(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -33,14 +33,15 @@ class Journal:
 
     def last(self) -> dict[str, float]:
         """The newest line; empty if there is none."""
-        lines = self._lines()
+        lines = self.lines()
         return lines[-1] if lines else {}
 
     def content(self) -> bytes:
         """The whole file."""
         return self._path.read_bytes() if self._path.exists() else b""
 
-    def _lines(self) -> list[dict[str, float]]:
+    def lines(self) -> list[dict[str, float]]:
+        """Every whole line, oldest first."""
         lines = []
         for line in self.content().splitlines():
             try:

@@ -36,6 +36,15 @@ class Savepoints:
             self._record(old).unlink(missing_ok=True)  # the JSON first: what it names must never be half there
             self._tensors(old).unlink(missing_ok=True)
 
+    def keep(self, step: int, values: dict[str, Tensor]) -> None:
+        """The same, at `kept(step)`, and no later state takes its place. Made again, it is the same bytes."""
+        checkpoint.refuse_not_finite(values, f"state of step {step}")
+        checkpoint.write_tensors(self.kept(step), values)
+
+    def kept(self, step: int) -> Path:
+        """Where the state after `step` steps lies once it is kept."""
+        return self._folder / "kept" / self._tensors(step).name
+
     def newest(self) -> tuple[int, dict[str, Tensor]] | None:
         """(step, tensors) of the newest whole state. Raises CheckpointError for a state of another recipe."""
         for step in self._steps():

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from unlearning.abilities import Denoising
+from unlearning.abilities import Denoising, Sharding
 from unlearning.contracts import Attack, Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
 from unlearning.errors import ParamsError
 from unlearning.params import Budget, Params
-from unlearning.recipe import discover
+from unlearning.recipe import Recipe, discover
 
 ROOMS = ("generators", "corruptions", "methods", "merges", "scopes", "metrics", "attacks")
 
@@ -52,11 +52,11 @@ def _check_attacks(params: Params) -> None:
 
 
 def _refuse_unread(corruption: Corruption, generator: GeneratorRecipe, where: str) -> None:
-    if corruption.degrades and not _reads(type(generator), corruption):
+    if corruption.degrades and not _reads(type(generator.part()), corruption):
         able = _named(recipe for recipe in GeneratorRecipe.kinds.values() if _reads(recipe, corruption))
         raise ParamsError(
-            f"{where}: {corruption.kind!r} leaves no pixel as it was, and generator {generator.kind!r} reads only what "
-            f"is wholly visible; of the generators {able} takes it"
+            f"{where}: {corruption.kind!r} leaves no pixel as it was, and generator {generator.part().kind!r} reads "
+            f"only what is wholly visible; of the generators {able} takes it"
         )
 
 
@@ -73,6 +73,12 @@ def _refuse_unable(method: Method, generator: GeneratorRecipe) -> None:
             f"unlearn.method: {method.kind!r} with these fields needs a generator that is {needed.__name__}, and "
             f"{generator.kind!r} is not; of the generators {able} is"
         )
+    if _does(type(generator), Sharding) and not issubclass(needed, Sharding):
+        able = _named(each for each in Method.kinds.values() if issubclass(each.requires, Sharding))
+        raise ParamsError(
+            f"unlearn.method: {method.kind!r} moves the members of generator {generator.kind!r} by one another's "
+            f"images, and none would be exact again; {able} is right with it"
+        )
 
 
 def _does(generator: type[GeneratorRecipe], needed: type[nn.Module]) -> bool:
@@ -88,5 +94,5 @@ def _refuse_decay(scope: Scope, budget: Budget) -> None:
         )
 
 
-def _named(recipes: Iterable[type[GeneratorRecipe]]) -> str:
+def _named(recipes: Iterable[type[Recipe]]) -> str:
     return ", ".join(sorted(recipe.kind for recipe in recipes)) or "none"

@@ -20,6 +20,7 @@ from unlearning.data.images import ImageSet
 from unlearning.errors import CheckpointError, EvidenceError, ManifestError, ParamsError, StorageError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
+from unlearning.generators.sharded import ShardedRecipe
 from unlearning.log import Log, Progress
 from unlearning.merges.weighted_sum import WeightedSum
 from unlearning.methods.naive_deletion import NaiveDeletion
@@ -30,7 +31,7 @@ from unlearning.training.loop import train
 from unlearning.training.parallel import World
 from unlearning.training.run import Run
 from unlearning.training.task import Place
-from unlearning.verbs import _first_stage, _published
+from unlearning.verbs import _exact, _first_stage, _published
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
@@ -56,8 +57,12 @@ def run(params: Params, batch: BatchFolder, log: Log, role: str) -> Record:
 
 
 def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, log: Log) -> Fitted:
-    table, left_out = _images(params, batch, role)
     budget, recipe = params.original, GeneratorRecipe.chosen(params.generator, "generator")
+    if isinstance(recipe, ShardedRecipe):
+        if role == "original":
+            return _exact.original(params, batch, recipe, world, key, log)
+        return _exact.reference(params, batch, recipe, _start_of_deletion(params, batch), world, key, log)
+    table, left_out = _images(params, batch, role)
     with torch.random.fork_rng():
         torch.manual_seed(budget.seed)
         student = recipe.build(params.data.image_size, params.data.channels)
@@ -130,8 +135,24 @@ def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: s
     return {**facts, "source": "trained", "base": key}
 
 
+def _start_of_deletion(params: Params, batch: BatchFolder) -> Path | None:
+    """What this batch's original is, or will be where a model is served. None: it is trained on the whole data set."""
+    home = batch.workspace.model(params.model.name)
+    if _pinned(batch) is not None:
+        return batch.original
+    return _served(batch, home)[0] if (home / "champion.json").exists() else None
+
+
 def _champion(params: Params, batch: BatchFolder, log: Log, folder: Path, home: Path) -> dict[str, Any]:
-    """Link the served checkpoint, if its files are those that were promoted. Raises CheckpointError."""
+    """Link the served checkpoint. Raises CheckpointError."""
+    served, sha256, version = _served(batch, home)
+    _link(params, served, folder)
+    log(Progress("original_checkpoint", 0, 0, note=f"the champion, version {version} ({sha256[:12]})"))
+    return {"source": "champion", "version": version, "champion_sha256": sha256}
+
+
+def _served(batch: BatchFolder, home: Path) -> tuple[Path, str, int]:
+    """Folder, sha256 and version of the served checkpoint. Raises CheckpointError if its files are others by now."""
     where = home / "champion.json"
     try:
         described = files.read_json(where)
@@ -147,9 +168,7 @@ def _champion(params: Params, batch: BatchFolder, log: Log, folder: Path, home: 
             f"{served}: its files are not those that were promoted as version {version} (sha256 {found[:12]}, "
             f"promoted {str(sha256)[:12]}); restore them, or promote a good version"
         )
-    _link(params, served, folder)
-    log(Progress("original_checkpoint", 0, 0, note=f"the champion, version {version} ({found[:12]})"))
-    return {"source": "champion", "version": version, "champion_sha256": found}
+    return served, found, version
 
 
 def _link(params: Params, source: Path, folder: Path) -> None:

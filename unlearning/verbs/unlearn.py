@@ -26,6 +26,7 @@ from unlearning.data.batches import Batches
 from unlearning.data.images import ImageSet
 from unlearning.errors import ManifestError, ParamsError
 from unlearning.evidence.lineage import Record
+from unlearning.generators.sharded import ShardedRecipe
 from unlearning.log import Log
 from unlearning.params import Params
 from unlearning.randomness import Draws
@@ -37,6 +38,7 @@ from unlearning.training.run import Run
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.stopping import Stopping
 from unlearning.training.task import Place
+from unlearning.verbs import _exact
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, make_together
 from unlearning.workspace import BatchFolder
@@ -57,6 +59,8 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
 def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -> Fitted:
     recipe = GeneratorRecipe.chosen(params.generator, "generator")
+    if isinstance(recipe, ShardedRecipe):  # `check` lets it meet `sisa` alone, which trains instead of unlearning
+        return _exact.forget(params, batch, recipe, world, key, log)
     began = time.monotonic()
     task, images = _task(params, batch, recipe, world, key, log)
     preparing = time.monotonic() - began

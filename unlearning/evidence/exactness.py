@@ -1,0 +1,54 @@
+"""Claim level C2: the unlearned weights are, bit for bit, those of a training that never saw what was deleted.
+
+Sharded training (SISA, Bourtoule et al., 2021) is the only method here that can say so, and the replay is what says it:
+the reference trained the touched shards again, from random weights, without the deleted rows. Equal sha256 of both
+model.safetensors is the evidence; anything else is claim level C1, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unlearning.evidence.lineage import Record
+
+METHOD = "sisa"
+BREAKS = (
+    "anything that members share: an average of weights, batch-norm statistics, a distilled student",
+    "a tokenizer, a first stage or a backbone that was trained on deleted data",
+    "hyper-parameters that were chosen by looking at deleted data",
+    "caches, slice states and older checkpoints that were not purged, and copies of them elsewhere",
+    "a grouping of near duplicates computed over the data set, or a copy under other pixels in another shard",
+    "another machine, driver or library version for one of the two trainings: bits then differ, though nothing leaked",
+)
+
+
+def replayed(records: Mapping[str, Record], unlearned: str | None, reference: str | None) -> dict[str, Any]:
+    """What the two checkpoints say of exactness. `unlearned`, `reference`: sha256 of their weights, None if missing.
+
+    {replay: bit-equal | differs | not replayed, reason, device, shards, breaks}; `reason` is "" where bits are equal.
+    """
+    ours, theirs = (records[f"{role}_checkpoint"].facts for role in ("unlearned", "reference"))
+    touched, again = _shards(ours, "trained"), _shards(theirs, "from_random_weights")
+    missing = sorted(touched - again)
+    if not touched or missing:
+        replay = "not replayed"
+        which = f"shard {missing[0]}" if missing else "any shard"
+        reason = f"the reference did not train {which} from random weights, so there is nothing to compare with"
+    elif unlearned is None or unlearned != reference:
+        replay, reason = "differs", "the weights of the unlearned model and of the reference are not the same bits"
+    else:
+        replay, reason = "bit-equal", ""
+    return {
+        "replay": replay,
+        "reason": reason,
+        "device": {"unlearned": str(ours.get("device")), "reference": str(theirs.get("device"))},
+        "shards": {"retrained": sorted(touched), "copied": sorted(_shards(ours, "copied"))},
+        "breaks": list(BREAKS),
+    }
+
+
+def _shards(facts: Mapping[str, Any], which: str) -> set[int]:
+    told = facts.get("shards")
+    found = told.get(which) if isinstance(told, Mapping) else None
+    return {each for each in found if isinstance(each, int)} if isinstance(found, list) else set()
