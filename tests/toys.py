@@ -56,6 +56,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
 QUICK: dict[str, dict[str, Any]] = {
     "anchored_ascent": {"anchor": "fisher", "drawn": 3},
     "recognised_target": {"recogniser_steps": 2, "recogniser_images": 4},
+    "selective_amnesia": {"drawn": 6, "fisher_pictures": 2, "duplicate": 0.01},
 }
 
 

@@ -141,17 +141,6 @@ def test_a_window_that_is_none_is_refused(window: tuple[float, float]) -> None:
         Siss.chosen(Choice.model_validate({"kind": "siss", "window": window}))
 
 
-def _retrained(student: ToyDenoiser, kept: Tensor) -> None:
-    """The best linear denoiser of a finite set: A = sigma (gamma^2 C + sigma^2)^-1, b = -gamma A mean."""
-    gamma, sigma = float(student.abar[0].sqrt()), float((1 - student.abar[0]).sqrt())
-    flat = kept.flatten(1)
-    spread = torch.cov(flat.T, correction=0)
-    weight = sigma * torch.linalg.inv(gamma**2 * spread + sigma**2 * torch.eye(2))
-    with torch.no_grad():
-        student.linear.weight.copy_(weight)
-        student.linear.bias.copy_(-gamma * weight @ flat.mean(dim=0))
-
-
 def _slope(student: ToyDenoiser, terms: Terms, forget: float, retain: float) -> Tensor:
     loss = retain * terms.retain.mean() + forget * terms.forget.mean()
     return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(student.parameters()))])
@@ -167,7 +156,7 @@ def test_the_retrained_model_is_where_siss_over_every_image_comes_to_rest() -> N
     batch = Batch(sampled(forget, MANY, "a"), sampled(every, MANY, "x"))
     student, slopes = ToyDenoiser(0.6), {}
     for name, images in {"original": every, "retrained": kept}.items():
-        _retrained(student, images)
+        student.fit(images)
         terms = Siss().terms(student, student, batch, Draws(0, MANY), {})
         slopes[name] = _slope(student, terms, forget=30 / 70, retain=100 / 70).norm()
     assert slopes["retrained"] < 0.02

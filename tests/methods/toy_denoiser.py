@@ -37,6 +37,16 @@ class ToyDenoiser(Denoising):
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         return dict(self.named_parameters())
 
+    def fit(self, images: Images) -> None:
+        """Make it the best of a finite set, of one timestep: A = sigma (gamma^2 C + sigma^2)^-1, b = -gamma A mean."""
+        gamma, sigma = float(self.abar[0].sqrt()), float((1 - self.abar[0]).sqrt())
+        flat = images.flatten(1)
+        spread = torch.cov(flat.T, correction=0)
+        weight = sigma * torch.linalg.inv(gamma**2 * spread + sigma**2 * torch.eye(2))
+        with torch.no_grad():
+            self.linear.weight.copy_(weight)
+            self.linear.bias.copy_(-gamma * weight @ flat.mean(dim=0))
+
     def _noised(self, pair: Pair, view: View) -> Images:
         kept = self.abar[view[0]].view(-1, 1, 1, 1)
         return kept.sqrt() * pair.clean + (1 - kept).sqrt() * view[1]
