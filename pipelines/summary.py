@@ -15,12 +15,13 @@ SETS = {
     "holdout": "holdout",
     "siblings": "siblings",
 }
+_TITLES = {"mse": "Mean squared error of missing pixels", "surprise": "Surprise: a model's own loss at whole pictures"}
 
 
 def text(report: Mapping[str, Any], verdict: Verdict) -> str:
     """The whole of it; the last line is the verdict."""
     parts = [
-        "Mean squared error of missing pixels",
+        _TITLES[report.get("measure", "mse")],
         table(("set", "images", *ROLES), _errors(report)),
         "Scores: 0 = like the original, 1 = as wrong as the mean picture (retention: 1 minus that)",
         table(("score", "value", f"{report.get('confidence', 0.95):.0%} interval", "measured on"), _scores(report)),
@@ -44,9 +45,9 @@ def _aligned(cell: str, width: int) -> str:
 
 
 def _errors(report: Mapping[str, Any]) -> list[list[str]]:
-    sets = report["sets"]
+    sets, error = report["sets"], report.get("measure", "mse")
     return [
-        [shown, str(sets[name]["images"]), *(_number(sets[name]["metrics"].get(role, {}).get("mse")) for role in ROLES)]
+        [shown, str(sets[name]["images"]), *(_number(sets[name]["metrics"].get(role, {}).get(error)) for role in ROLES)]
         for name, shown in SETS.items()
         if name in sets
     ]

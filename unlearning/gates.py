@@ -109,11 +109,22 @@ def _unreconstructable(report: Mapping[str, Any], gates: Gates) -> list[Criterio
 
 
 def _never_seen(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
-    distance = _difference(
-        _score(report, "forgetting_trained"), _score(report, "reference_forgetting_trained"), both=True
-    )
+    beyond = _difference(_score(report, "forgetting_trained"), _score(report, "reference_forgetting_trained"))
+    distance = _Score(None if beyond.value is None else abs(beyond.value))
     what = "between the unlearned model's forgetting and that of the reference, either way"
-    return [_at_most("reference_distance", distance, gates.reference_distance_at_most, what)]
+    if beyond.value is not None:
+        what += f": it {_side(beyond.value)}"
+    over = "beyond the reference's forgetting: over-forgetting, by which others can tell what was deleted"
+    return [
+        _at_most("reference_distance", distance, gates.reference_distance_at_most, what),
+        _at_most("over_forgetting", beyond, gates.over_forgetting_margin, over, blocking=False),
+    ]
+
+
+def _side(beyond: float) -> str:
+    if beyond == 0:
+        return "forgets as much as the reference"
+    return "over-forgets, more than the reference" if beyond > 0 else "forgets less than the reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +153,10 @@ def _ceiling(report: Mapping[str, Any]) -> _Score:
     return _Score() if reference is None else _Score(max(1.0, reference))
 
 
-def _difference(score: _Score, other: _Score, both: bool = False) -> _Score:
+def _difference(score: _Score, other: _Score) -> _Score:
     if score.value is None or other.value is None:
         return _Score()
-    gap = score.value - other.value
-    return _Score(abs(gap) if both else gap)
+    return _Score(score.value - other.value)
 
 
 def _at_least(name: str, score: _Score, threshold: Threshold, what: str, blocking: bool = True) -> Criterion:

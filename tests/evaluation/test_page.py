@@ -122,6 +122,55 @@ def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
     assert "<h2>Attacks</h2>" not in render({})
 
 
+def _whole(**scores: Any) -> dict[str, Any]:
+    """A report on models that are shown nothing, with drawn pictures and likelihoods."""
+    found = {"images": 70, "metrics": {role: {"surprise": 0.25} for role in ROLES}}
+    copies = {"count": 12, "of": 400, "rate": 0.03, "low": 0.0172, "high": 0.0517}
+    quality = {"inception_score": {"mean": 4.21, "std": 0.5}, "frechet": 1.5, "kid": None, "precision": 0.75}
+    drawn = {"images": 400, "copies": copies, "judged": 388, "similarity": 0.9, "recall": 0.5, **quality}
+    bits = {"images": 3, "bits": -1.25, "standard_error": 0.0125, "beyond_reference": 0.375}
+    return {
+        "measure": "surprise",
+        "sets": {"retain": {**found, "surprise_by_class": {"3": dict.fromkeys(ROLES, 0.2)}}},
+        "whole_pictures": {
+            "drawn": dict.fromkeys(ROLES[:3], drawn),
+            "copy_distance": 0.357,
+            "against": "retain",
+            "likelihood": {"forget": dict.fromkeys(ROLES[:3], bits)},
+            "extractor": {"name": HOSTILE, "weights_sha256": "ab" * 32},
+        },
+    }
+
+
+def test_whole_pictures_are_a_table_of_copies_quality_and_bits() -> None:
+    html = render({}, **_whole())
+    assert HOSTILE not in html
+    cells = ("3.00 %", "1.72 – 5.17 %", "4.21 ± 0.50", "—", "-1.250 ± 0.013", "0.375")
+    assert [cell for cell in cells if f'<td class="number">{cell}</td>' not in html] == []
+    assert "Surprise is a model's own loss" in html
+    assert "MSE" not in html
+    assert "on missing pixels" not in html
+    plain = render({})
+    assert "Surprise" not in plain
+    assert "drawn from nothing" not in plain
+
+
+def test_drawn_pictures_stand_by_model_and_a_hidden_copy_is_faint() -> None:
+    drawn = {role: rows()["truth"].copy() for role in ROLES[:3]}
+    drawn["original"][1] = np.nan
+    strip = np.asarray(Image.open(io.BytesIO(figures.strip(drawn["original"]))))
+    alpha = [int(strip[4, 10 * place + 4, 3]) for place in range(6)]
+    assert alpha[0] == alpha[2] == 255
+    assert 0 < alpha[1] < 128
+    history: dict[str, Any] = {}
+    html = page.render(
+        {**report(), **_whole()}, {}, history, {}, {"revision": "", "dirty": False, "source_sha256": ""}, drawn
+    )
+    assert html.count("drawn from nothing</h3>") == 1
+    assert html.count("<img") == 3
+    assert figures.drawn(drawn).startswith(b"\x89PNG")
+
+
 def test_no_extractor_is_said() -> None:
     assert "not measured: no extractor" in render({}, extractor=None)
 

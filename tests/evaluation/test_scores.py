@@ -184,3 +184,25 @@ def test_over_forgetting_is_reported_and_does_not_refuse() -> None:
     assert over.status == "fail"
     assert not over.blocking
     assert over.value == pytest.approx(0.4)  # beyond the reference's own 1.1
+
+
+@pytest.mark.parametrize(
+    ("forgetting", "status", "side"),
+    [
+        (1.2, ("fail", "fail"), "over-forgets, more than the reference"),
+        (0.8, ("fail", "pass"), "forgets less than the reference"),
+        (1.02, ("pass", "pass"), "forgets as much as the reference"),
+    ],
+)
+def test_a_model_that_should_never_have_seen_it_is_told_on_which_side_it_errs(
+    forgetting: float, status: tuple[str, str], side: str
+) -> None:
+    """Over-forgetting is a defect of its own name; the distance refuses either way."""
+    verdict = gates.evaluate(report("never_seen", forgetting_trained=forgetting), GATES, CHECKPOINTS)
+    by_name = {criterion.name: criterion for criterion in verdict.criteria}
+    distance, over = by_name["reference_distance"], by_name["over_forgetting"]
+    assert (distance.status, over.status) == status
+    assert side in distance.sentence
+    assert over.value == pytest.approx(forgetting - 1.02)
+    assert (distance.blocking, over.blocking) == (True, False)
+    assert verdict.passed == (distance.status == "pass")

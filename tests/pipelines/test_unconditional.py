@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests import toys
@@ -13,10 +14,11 @@ from unlearning import files
 from unlearning.errors import ParamsError
 from unlearning.evidence import promotion, verification
 from unlearning.log import Log, silent
+from unlearning.metrics import _extractors
 from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
-from unlearning.verbs import stage
+from unlearning.verbs import _kinds, stage
 from unlearning.workspace import Workspace
 
 _BUDGET = {"steps": 3, "batch_size": 4, "warmup_steps": 0, "learning_rate": 1e-3}
@@ -33,6 +35,12 @@ DDPM: dict[str, Any] = {
     "evaluate.metrics": [{"kind": "mse"}],
     "report.pictures": 2,
 }
+# Sixty steps suffice to know pictures of few pixels, enlarged, better than pixel by pixel.
+LEARNT: dict[str, Any] = {
+    "data.image_size": 16,
+    "generator": {"kind": "ddpm", "widths": (8,), "train_steps": 20, "beta_end": 0.3, "sample_steps": 2},
+    "original": {"steps": 60, "batch_size": 8, "warmup_steps": 5, "learning_rate": 2e-2},
+}
 HOLE = {"kind": "center_hole"}
 
 
@@ -40,9 +48,48 @@ def _verb(name: str, params: Params, workspace: Workspace, batch: str, log: Log 
     stage.run(name, params, workspace.batch(batch), log)
 
 
-def test_what_reconstructs_nothing_is_not_measured_and_so_refused(line: Line) -> None:
+def test_a_model_that_is_shown_nothing_is_judged_by_how_well_it_knows_whole_pictures(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a request to a certificate: every score is measured, and so are pictures of its own and their likelihood."""
+    monkeypatch.setattr(_extractors, "_STEPS", 20)  # how well features tell classes apart is tested elsewhere
+    whole = {"evaluate.drawn": {"images": 40}, "evaluate.likelihood": {"images": 3, "probes": 2, "steps": 4}, **LEARNT}
+    relearn = {"kind": "relearn", "on": "forget", "steps": [0, 2]}
+    done = line.run("b1", compute=SameProcess(), **{**DDPM, **whole, "evaluate.attacks": [relearn]})
+    assert materialized(done).keys() == set(STAGES), errors(done)
+    batch = line.batch("b1")
+    report = files.read_json(batch.report)
+    assert report["measure"] == "surprise"
+    assert all(score is not None for name, score in report["scores"].items() if not name.startswith("observer"))
+    surprise = {role: found["surprise"] for role, found in report["sets"]["forget"]["metrics"].items()}
+    moved = (surprise["unlearned"] - surprise["original"]) / (surprise["mean_picture"] - surprise["original"])
+    assert report["scores"]["forgetting_trained"]["value"] == pytest.approx(moved)
+    assert report["scores"]["observer_auc"] is None  # it looks at reconstructions
+    status = {row["name"]: row["status"] for row in report["criteria"]}
+    assert "not_measured" not in status.values()
+    assert report["attacks"][0]["unlearned"]["forgetting"][0] == pytest.approx(moved)
+
+    drawn, likelihood = report["whole_pictures"]["drawn"], report["whole_pictures"]["likelihood"]
+    assert set(drawn) == set(likelihood["forget"]) == {"original", "unlearned", "reference"}
+    for found in drawn.values():
+        assert found["images"] == found["copies"]["of"] == 40
+        assert found["judged"] == 40 - found["copies"]["count"]
+        assert 0 <= found["copies"]["low"] <= found["copies"]["rate"] <= found["copies"]["high"] <= 1
+        assert found["inception_score"]["mean"] >= 1
+    assert likelihood["forget"]["reference"]["beyond_reference"] == 0
+    assert likelihood["forget"]["unlearned"]["bits"] != likelihood["forget"]["original"]["bits"]
+    bits = pq.read_table(batch.report.with_name("likelihood.parquet"))
+    assert bits.num_rows == sum(of_role["images"] for by_role in likelihood.values() for of_role in by_role.values())
+    html = batch.report.with_name("report.html").read_text()
+    assert "Surprise is a model's own loss" in html
+    assert "Pictures drawn from nothing" in html
+    assert verification.verify(batch.path).mismatches == ()
+
+
+def test_what_reconstructs_nothing_and_does_not_say_what_it_knows_is_refused(line: Line) -> None:
     """From a request to a certificate that says `refused`: no score is made up for pictures drawn from nothing."""
-    done = line.run("b1", compute=SameProcess(), **DDPM)
+    unable = {"generator": {"kind": "palette", **toys.SMALLEST["palette"]}, "unlearn.method": {"kind": "max_loss"}}
+    done = line.run("b1", compute=SameProcess(), **{**DDPM, **unable})
     assert materialized(done).keys() == set(STAGES), errors(done)
     assert checks(done)["integrity"].passed
     batch = line.batch("b1")
@@ -50,11 +97,32 @@ def test_what_reconstructs_nothing_is_not_measured_and_so_refused(line: Line) ->
     assert set(report["scores"].values()) == {None}
     status = {row["name"]: row["status"] for row in report["criteria"]}
     assert status["retention"] == status["forgetting"] == "not_measured"
-    assert (report["verdict"], report["finite"]) == ("refused", True)
+    assert (report["verdict"], report["finite"], report["measure"]) == ("refused", True, "mse")
     assert "set evaluate.corruption to a hole" in batch.report.with_name("report.html").read_text()
     found = verification.verify(batch.path)
     assert (found.status, found.mismatches) == ("refused", ())
     assert promotion.champion(line.workspace, line.read_params().model.name) is None
+
+    batch.lineage("evaluation_report").unlink()
+    notes = list[str]()
+    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **unable})
+    _verb("evaluation_report", params, line.workspace, "b1", lambda progress: notes.append(progress.note))
+    assert "no score is measured: under corruption 'everything' a picture reconstructs nothing" in " ".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"corruption": HOLE, "evaluate.drawn": {"images": 4}}, "under corruption 'center_hole' draws no picture"),
+        ({"generator": {"kind": "palette"}, "evaluate.likelihood": {"images": 4}}, "'palette' has no probability-flow"),
+        ({"generator": {"kind": "palette"}, "evaluate.attacks": [{"kind": "relearn"}]}, "does not say how well"),
+    ],
+)
+def test_what_a_generator_cannot_be_asked_is_refused_at_once(chosen: dict[str, Any], sentence: str, line: Line) -> None:
+    method = {"unlearn.method": {"kind": "max_loss"}}
+    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **method, **chosen})
+    with pytest.raises(ParamsError, match=sentence):
+        _kinds.check(params)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +163,3 @@ def test_more_neighbours_than_the_retain_set_has_are_refused_and_nothing_is_made
         _verb("unlearned_checkpoint", params, line.workspace, "b1")
     assert line.batch("b1").original.is_dir()
     assert not line.batch("b1").unlearned.exists()
-
-
-def test_the_log_says_why_nothing_is_measured_and_what_would_be_right(line: Line) -> None:
-    line.run("b1", compute=SameProcess(), **DDPM)
-    batch, notes = line.batch("b1"), list[str]()
-    batch.lineage("evaluation_report").unlink()
-    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM})
-    _verb("evaluation_report", params, line.workspace, "b1", lambda progress: notes.append(progress.note))
-    assert "no score is measured: under corruption 'everything' a picture reconstructs nothing; set evaluate.corru" in (
-        " ".join(notes)
-    )

@@ -26,7 +26,9 @@ ROLE_COLOURS = {
     "reference": "#588157",
     "mean_picture": "#9a9a9a",
 }
+ERROR_NAMES = {"mse": "MSE on missing pixels", "surprise": "surprise at whole pictures"}
 _ROW_NAMES = {"mean_picture": "mean picture"}
+_FAINT = 70  # of 255, opaque: a picture that is not shown
 _HIDDEN_ROWS = {"mean_picture"}
 _CLASS_MARKS = {"forget": "*", "forget_holdout": "*", "siblings": "+"}
 
@@ -42,6 +44,14 @@ def pictures(shown: Mapping[str, Rows]) -> bytes:
     axes = figure.subplots(1, len(blocks), squeeze=False)[0]
     for axis, name in zip(axes, blocks, strict=True):
         _draw_block(axis, name, shown[name], labels, first=name == blocks[0])
+    return png(figure, dpi=130)
+
+
+def drawn(shown: Rows) -> bytes:
+    """What each model draws from nothing, one row a model, one column a start: the noise is the same for all."""
+    labels = list(shown)
+    figure = Figure(figsize=(1.4 + 0.62 * len(shown[labels[0]]), 0.5 + 0.62 * len(labels)), layout="constrained")
+    _draw_block(figure.subplots(), "drawn from nothing", shown, labels, first=True)
     return png(figure, dpi=130)
 
 
@@ -66,7 +76,8 @@ def scores(report: Mapping[str, Any]) -> bytes:
                 label=role,
             )
     axis.plot([1], [0], "o", color=ROLE_COLOURS["original"], label="original")
-    axis.set_xlabel("retention (1 = draws retain images like the original)")
+    does = "draws" if error(report) == "mse" else "knows"
+    axis.set_xlabel(f"retention (1 = {does} retain images like the original)")
     axis.set_ylabel("forgetting (1 = knows nothing)")
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
@@ -74,7 +85,7 @@ def scores(report: Mapping[str, Any]) -> bytes:
 
 
 def classes(report: Mapping[str, Any]) -> bytes:
-    """Missing-pixel error of every class, each model beside the others: who paid for the forgetting?"""
+    """The error of every class, each model beside the others: who paid for the forgetting?"""
     errors = class_errors(report)
     figure = Figure(figsize=(max(5.0, 0.55 * len(errors) + 1.5), 3.2), layout="constrained")
     axis = figure.subplots()
@@ -84,7 +95,7 @@ def classes(report: Mapping[str, Any]) -> bytes:
         positions = np.arange(len(errors)) + (place - (len(roles) - 1) / 2) * 0.8 / max(len(roles), 1)
         axis.bar(positions, heights, width=0.75 / max(len(roles), 1), color=ROLE_COLOURS[role], label=_name(role))
     axis.set_xticks(np.arange(len(errors)), list(errors), rotation=45 if len(errors) > 12 else 0)
-    axis.set_ylabel("MSE on missing pixels")
+    axis.set_ylabel(ERROR_NAMES[error(report)])
     axis.legend(frameon=False, ncols=2, fontsize="small")
     axis.spines[["top", "right"]].set_visible(False)
     return png(figure)
@@ -92,14 +103,19 @@ def classes(report: Mapping[str, Any]) -> bytes:
 
 def class_errors(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Per class, held out where there are such images: forget classes (*), siblings (+), then the other kept ones."""
-    sets = report["sets"]
-    siblings = sets.get("siblings", {"mse_by_class": {}})["mse_by_class"]
+    sets, by_class = report["sets"], f"{error(report)}_by_class"
+    siblings = sets.get("siblings", {by_class: {}})[by_class]
     errors = {}
     for name in (_first(sets, "forget_holdout", "forget"), _first(sets, "siblings"), _first(sets, "holdout", "retain")):
-        for label, by_role in sets[name]["mse_by_class"].items() if name else ():
+        for label, by_role in sets[name][by_class].items() if name else ():
             if name == "siblings" or label not in siblings:
                 errors[label + _CLASS_MARKS.get(str(name), "")] = by_role
     return errors
+
+
+def error(report: Mapping[str, Any]) -> str:
+    """What scores are made of: `mse` on missing pixels, or `surprise` at whole pictures. Older reports name none."""
+    return str(report.get("measure", "mse"))
 
 
 def strip(row: np.ndarray) -> bytes:
@@ -113,7 +129,7 @@ def _draw_block(axis: Axes, name: str, rows: Rows, labels: list[str], first: boo
     lines = [_side_by_side(rows[label], gap=2, scale=max(1, 64 // rows[label].shape[-1])) for label in labels]
     height = lines[0].shape[0]
     axis.imshow(np.concatenate(lines), interpolation="nearest")
-    axis.set_title(SET_NAMES[name], fontsize=11)
+    axis.set_title(SET_NAMES.get(name, name), fontsize=11)
     centres = [height * (place + 0.5) for place in range(len(labels))]
     axis.set_yticks(centres, [_name(label) for label in labels] if first else [""] * len(labels), fontsize=10)
     axis.set_xticks([])
@@ -122,11 +138,13 @@ def _draw_block(axis: Axes, name: str, rows: Rows, labels: list[str], first: boo
 
 
 def _side_by_side(row: np.ndarray, gap: int, scale: int = 1) -> np.ndarray:
-    """[P, C, H, W] in [-1, 1] -> [H', W', 4] uint8, transparent between the pictures."""
-    pixels = ((row.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    """[P, C, H, W] in [-1, 1] -> [H', W', 4] uint8, transparent between the pictures; NaN is a faint grey."""
+    hidden = np.isnan(row).any(axis=(1, 2, 3))
+    pixels = ((np.nan_to_num(row).clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
     pixels = np.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:])).transpose(0, 2, 3, 1)
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     opaque = np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=-1)
+    opaque[hidden, ..., 3] = _FAINT
     framed = np.pad(opaque, ((0, 0), (gap, gap), (gap, gap), (0, 0)))
     return np.concatenate(list(framed), axis=1)
 

@@ -15,11 +15,14 @@ _ROLES = ("original", "unlearned", "reference", "mean_picture")
 _ROW_ORDER = ("what it sees", "original", "unlearned", "reference", "truth")
 _ATTACKED = ("unlearned", "reference")
 _METRICS = {
-    "mse": "MSE",
-    "psnr": "PSNR, dB",
-    "ssim": "SSIM",
-    "frechet": "Frechet distance",
-    "kid": "KID",
+    "mse": {
+        "mse": "MSE",
+        "psnr": "PSNR, dB",
+        "ssim": "SSIM",
+        "frechet": "Frechet distance",
+        "kid": "KID",
+    },
+    "surprise": {"surprise": "surprise"},
 }
 _SCORES = {
     "forgetting": ("Forgetting", "0 = draws it like the original, 1 = knows nothing of it"),
@@ -56,8 +59,10 @@ def render(
     history: Mapping[str, Sequence[Mapping[str, float]]],
     inputs: Mapping[str, str],
     code: Mapping[str, str | bool],
+    drawn: Rows | None = None,
 ) -> str:
-    """The page. `shown` are the pictures that may be shown, by set and row."""
+    """The page. `shown` are the pictures that may be shown, by set and row; `drawn` those from nothing, by model."""
+    measure = figures.error(report)
     environment = Environment(
         loader=PackageLoader("unlearning.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -70,11 +75,15 @@ def render(
         set_names=SET_NAMES,
         roles=_ROLES,
         colours=ROLE_COLOURS,
-        metrics=_METRICS,
+        measure=measure,
+        error_name=figures.ERROR_NAMES[measure],
+        metrics=_METRICS[measure],
         scores={name: (*words, report["scores"].get(name)) for name, words in _titles(report).items()},
         grids={name: _strips(rows) for name, rows in shown.items()},
         hidden=[name for name in report["sets"] if name not in shown],
         classes=_bars(figures.class_errors(report)),
+        whole=report.get("whole_pictures", {}),
+        drawn=_strips(drawn or {}),
         attacks=[_attack(found) for found in report.get("attacks", ())],
         curves={name: _curve(lines) for name, lines in history.items() if len(lines) > 1},
         inputs=inputs,
@@ -83,8 +92,15 @@ def render(
 
 
 def _titles(report: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """What each score is called; the later ones only where the report has them."""
-    return {**_SCORES, **{name: words for name, words in _LATER_SCORES.items() if name in report["scores"]}}
+    """What each score is called; the later ones only where the report has them, the observer's only if it looked."""
+    later = {name: words for name, words in _LATER_SCORES.items() if name in report["scores"]}
+    if figures.error(report) == "mse":
+        return {**_SCORES, **later}
+    return {
+        name: (title, meaning.replace("draws", "knows"))
+        for name, (title, meaning) in {**_SCORES, **later}.items()
+        if not name.startswith("observer")
+    }
 
 
 def _strips(rows: Rows) -> dict[str, tuple[str, int]]:

@@ -17,7 +17,9 @@ from unlearning.metrics._scores import moved
 from unlearning.metrics.mse import Mse
 from unlearning.params import Evaluate, Params
 from unlearning.randomness import Draws
+from unlearning.verbs import _whole
 from unlearning.verbs._measure import MEAN_PICTURE, Subjects, measure
+from unlearning.verbs._whole import Nothing
 from unlearning.workspace import BatchFolder
 
 TARGETS = ("unlearned", "reference")
@@ -28,10 +30,18 @@ _TARGET = "target"
 class Scorer:
     """Forgetting on one set, under the first draw of the evaluation: a `contracts.Forgetting`."""
 
-    def __init__(self, name: str, table: pa.Table, images: ImageSource, subjects: Subjects, plan: Evaluate) -> None:
-        self._name, self._table, self._images, self._plan = name, table, images, plan
+    def __init__(
+        self,
+        name: str,
+        table: pa.Table,
+        images: ImageSource,
+        subjects: Subjects,
+        plan: Evaluate,
+        known: Nothing | None = None,  # what who knows nothing knows, for a corruption that leaves nothing
+    ) -> None:
+        self._name, self._table, self._images, self._plan, self._known = name, table, images, plan, known
         self._subjects = replace(subjects, metrics=[Mse()], extractor=None)
-        self._original: dict[str, np.ndarray] = {}  # corruption -> [N, 1] MSE of the original, measured once
+        self._original: dict[str, np.ndarray] = {}  # corruption -> [N, 1] error of the original, measured once
 
     def __call__(self, generator: Generator, corruption: Corruption | None = None) -> float:
         """0 = like the original, 1 = as wrong as the mean picture; NaN where nothing can be said."""
@@ -44,18 +54,15 @@ class Scorer:
         return math.nan if score is None else score.value
 
     def _errors(self, generator: Generator, hole: Corruption) -> tuple[np.ndarray, np.ndarray]:
-        """MSE on missing pixels of the generator and of the mean picture, [N, 1] each."""
-        found = measure(
-            self._name,
-            self._table,
-            self._images,
-            replace(self._subjects, models={_TARGET: generator}, corruption=hole),
-            self._plan.seeds[:1],
-            self._plan.batch_size,
-            0,
-            silent,
-        ).per_image
-        return found[_TARGET]["mse"], found[MEAN_PICTURE]["mse"]
+        """Errors of the generator and of the mean picture, [N, 1] each: what the report's own scores are made of."""
+        subjects = replace(self._subjects, models={_TARGET: generator}, corruption=hole)
+        what = self._name, self._table, self._images, subjects
+        how = self._plan.seeds[:1], self._plan.batch_size, 0, silent
+        if self._known is not None and _whole.judges(hole, subjects.models):
+            found = _whole.measure(*what, self._known, *how)
+        else:
+            found = measure(*what, *how)
+        return found.per_image[_TARGET][found.error], found.per_image[MEAN_PICTURE][found.error]
 
 
 def curves(
@@ -65,6 +72,7 @@ def curves(
     tables: Mapping[str, pa.Table],
     images: Mapping[str, ImageSource],
     subjects: Subjects,
+    known: Nothing | None,
     log: Log,
 ) -> list[dict[str, Any]]:
     """One entry an attack of `evaluate.attacks`, in order, as a JSON value; `name` is the set that is scored."""
@@ -72,7 +80,7 @@ def curves(
     if not plan.attacks:
         return []
     table, scored = _some(tables[name], images[name], params, batch)
-    forgetting = Scorer(name, table, scored, subjects, plan)
+    forgetting = Scorer(name, table, scored, subjects, plan, known)
     attacks = [Attack.chosen(choice, "evaluate.attacks") for choice in plan.attacks]
     found: list[dict[str, Any]] = []
     for place, attack in enumerate(attacks):

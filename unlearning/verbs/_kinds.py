@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from unlearning.abilities import Denoising, Sharding
+from unlearning.abilities import Denoising, Scoring, Sharding
 from unlearning.contracts import Attack, Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
 from unlearning.errors import ParamsError
 from unlearning.params import Budget, Params
@@ -37,18 +37,35 @@ def check(params: Params) -> None:
         _refuse_unread(evaluated, generator, "evaluate.corruption")
     for choice in params.evaluate.metrics:
         Metric.chosen(choice, "evaluate.metrics")
-    _check_attacks(params)
+    _check_attacks(params, generator)
+    _check_whole_pictures(params, generator)
 
 
-def _check_attacks(params: Params) -> None:
+def _check_attacks(params: Params, generator: GeneratorRecipe) -> None:
     corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
-    if params.evaluate.attacks and corruption.leaves_nothing:
+    if params.evaluate.attacks and corruption.leaves_nothing and not _does(type(generator), Scoring):
         raise ParamsError(
-            f"evaluate.attacks: under corruption {corruption.kind!r} a picture reconstructs nothing, so no attack can "
-            f"bring one back; set evaluate.corruption to a hole, or leave the attacks out"
+            f"evaluate.attacks: under corruption {corruption.kind!r} a picture reconstructs nothing, and generator "
+            f"{generator.kind!r} does not say how well it knows one; set evaluate.corruption to a hole, or leave the "
+            f"attacks out"
         )
     for choice in params.evaluate.attacks:
         Attack.chosen(choice, "evaluate.attacks")
+
+
+def _check_whole_pictures(params: Params, generator: GeneratorRecipe) -> None:
+    plan, trained = params.evaluate, Corruption.chosen(params.corruption, "corruption")
+    if plan.drawn.images and not trained.leaves_nothing:
+        raise ParamsError(
+            f"evaluate.drawn.images: a generator trained under corruption {trained.kind!r} draws no picture from "
+            f"nothing; 0 is right with it"
+        )
+    if plan.likelihood.images and not _does(type(generator), Denoising):
+        able = _named(recipe for recipe in GeneratorRecipe.kinds.values() if _does(recipe, Denoising))
+        raise ParamsError(
+            f"evaluate.likelihood.images: generator {generator.kind!r} has no probability-flow ODE; of the generators "
+            f"{able} has one, and 0 is right with any other"
+        )
 
 
 def _refuse_unread(corruption: Corruption, generator: GeneratorRecipe, where: str) -> None:

@@ -44,6 +44,7 @@ class Measured:
     pictures: dict[str, np.ndarray] = field(default_factory=dict)  # row label -> [P, C, H, W] in [-1, 1], first seed
     looks: dict[str, np.ndarray] = field(default_factory=dict)  # model -> [K, F], what an observer sees, first seed
     finite: bool = True
+    error: str = "mse"  # the metric that scores are made of; 0 = knows the image
 
 
 def measure(

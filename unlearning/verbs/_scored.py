@@ -57,15 +57,18 @@ def _score(
     found = measured.get(name)
     if found is None:
         return None
-    errors = (found.per_image[who]["mse"] for who in (role, "original", MEAN_PICTURE))
+    errors = (found.per_image[who][found.error] for who in (role, "original", MEAN_PICTURE))
     return how(*errors, plan.bootstrap, plan.confidence, measured_on=name)
 
 
 def _observed(role: str, plan: Evaluate, measured: Mapping[str, Measured]) -> Score | None:
-    """How well an observer tells the pictures of `role` from the reference's, of images to forget."""
+    """How well an observer tells the pictures of `role` from the reference's, of images to forget.
+
+    None where no picture was made: an observer of surprise would see weights, not what was learnt.
+    """
     for name in OBSERVED:
         found = measured.get(name)
-        if found is not None and found.table.num_rows >= _observer.FEWEST:
+        if found is not None and found.looks and found.table.num_rows >= _observer.FEWEST:
             looks = found.looks[role], found.looks["reference"]
             return _observer.told_apart(*looks, plan.bootstrap, plan.confidence, measured_on=name)
     return None

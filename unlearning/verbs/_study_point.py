@@ -85,6 +85,7 @@ def _made(plans: Plans, point: Point, workspace: Workspace, log: Log) -> Record:
         **_named(point, key),
         "status": FINISHED,
         "scores": report["scores"],
+        **({"whole_pictures": report["whole_pictures"]} if "whole_pictures" in report else {}),
         "confidence": report["confidence"],
         "steps": trained["steps"],
         "seconds": trained["preparation_seconds"] + trained["seconds"],

@@ -4,6 +4,9 @@ Four sets: `forget` (images to forget that training saw), `forget_holdout` (imag
 class or person), `retain` and `holdout` (no request covers them and no training saw them). A fifth, `siblings`, where
 `evaluate.siblings` names classes: their held-out images. Everything is measured on missing pixels, under several draws
 of the corruption.
+
+Where the corruption leaves nothing, a model is judged by how well it knows whole pictures (verbs/_whole.py), and on
+request by what it draws (verbs/_whole_pictures.py).
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from unlearning import digests, files, gates
@@ -31,18 +33,19 @@ from unlearning.metrics._extractors import Extractor
 from unlearning.metrics.mse import Mse
 from unlearning.params import Params
 from unlearning.randomness import generator
-from unlearning.report import figures, page
-from unlearning.stages import STAGES
 from unlearning.training import checkpoint
-from unlearning.verbs import _attacked, _scored
+from unlearning.verbs import _attacked, _scored, _whole, _whole_pictures, _written
 from unlearning.verbs._asset import make
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
+from unlearning.verbs._whole import Nothing
+from unlearning.verbs._whole_pictures import Whole
 from unlearning.workspace import BatchFolder
 
 # A picture drawn from nothing is near or far from a truth it was never shown by chance alone. The gates refuse then.
 _NO_RECONSTRUCTION = (
-    "no score is measured: under corruption {kind!r} a picture reconstructs nothing; set evaluate.corruption to a hole"
+    "no score is measured: under corruption {kind!r} a picture reconstructs nothing, and this generator does not say "
+    "how well it knows one; set evaluate.corruption to a hole"
 )
 ROLES = ("original", "unlearned", "reference")
 
@@ -63,30 +66,45 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     if not any(metric.kind == "mse" for metric in metrics):
         metrics.append(Mse())  # the scores are made of it
     extractor = None
-    if any(metric.reads_features for metric in metrics):
+    if any(metric.reads_features for metric in metrics) or params.evaluate.drawn.images:
         log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
         extractor = _extractor(params, batch, tables, images, corruption, device)
     subjects = Subjects(models, _mean_picture(images["retain"]), corruption, metrics, extractor, device)
-    plan = params.evaluate
+    whole = _whole.judges(corruption, models)
+    known = _whole.nothing(images["retain"], subjects.mean_picture) if whole else None
     measured = {
-        name: measure(
-            name, tables[name], images[name], subjects, plan.seeds, plan.batch_size, params.report.pictures, log,
-            observed=_observer.MOST if name in _scored.OBSERVED else 0,
-        )
+        name: _measured(params, name, tables[name], images[name], subjects, known, log)
         for name in tables
         if len(tables[name])
-    }  # fmt: skip
-    if corruption.leaves_nothing:
+    }
+    if corruption.leaves_nothing and not whole:
         log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
-    attacked = _attacked.curves(params, batch, _scored.headline_set(measured), tables, images, subjects, log)
-    report = _report(params, batch, measured, attacked, extractor, corruption)
-    _write(params, batch, folder, report, measured)
+    attacked = _attacked.curves(params, batch, _scored.headline_set(measured), tables, images, subjects, known, log)
+    looked = _whole_pictures.look(params, batch, models, images, extractor, device, log)
+    report = _report(params, batch, measured, attacked, looked, extractor, corruption)
+    _written.write(params, batch, folder, report, measured, looked)
     return {
         "verdict": report["verdict"],
         "goal": report["goal"],
         "scores": {name: score["value"] for name, score in report["scores"].items() if score is not None},
         "images": {name: found.table.num_rows for name, found in measured.items()},
     }
+
+
+def _measured(
+    params: Params,
+    name: str,
+    table: pa.Table,
+    images: ImageSource,
+    subjects: Subjects,
+    known: Nothing | None,
+    log: Log,
+) -> Measured:
+    plan, pictures = params.evaluate, params.report.pictures
+    if known is not None:
+        return _whole.measure(name, table, images, subjects, known, plan.seeds, plan.batch_size, pictures, log)
+    observed = _observer.MOST if name in _scored.OBSERVED else 0
+    return measure(name, table, images, subjects, plan.seeds, plan.batch_size, pictures, log, observed)
 
 
 def _sets(params: Params, batch: BatchFolder) -> dict[str, pa.Table]:
@@ -155,24 +173,29 @@ def _report(
     batch: BatchFolder,
     measured: Mapping[str, Measured],
     attacked: list[dict[str, Any]],
+    looked: Whole,
     extractor: Extractor | None,
     corruption: Corruption,
 ) -> dict[str, Any]:
     scores = _scored.scores(params.evaluate, measured)
     requests = files.read_json(batch.requests.with_name("batch.json"))
     checkpoints = {role: lineage.read(batch, f"{role}_checkpoint").sha256 for role in ROLES}
+    error = next(iter(measured.values())).error
+    silent = corruption.leaves_nothing and error != _whole.SURPRISE
     report: dict[str, Any] = {
         "schema": "report/1",
         "batch": batch.key,
         "model": params.model.name,
         "goal": requests["goal"],
-        "scores": dict.fromkeys(scores) if corruption.leaves_nothing else scores,
-        **({"note": _NO_RECONSTRUCTION.format(kind=corruption.kind)} if corruption.leaves_nothing else {}),
+        "measure": error,
+        "scores": dict.fromkeys(scores) if silent else scores,
+        **({"note": _NO_RECONSTRUCTION.format(kind=corruption.kind)} if silent else {}),
         "sets": {name: _set_summary(found) for name, found in measured.items()},
         **({"attacks": attacked} if attacked else {}),
+        **({"whole_pictures": looked.block} if looked.block else {}),
         "checkpoints": checkpoints,
         "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},
-        "finite": all(found.finite for found in measured.values()),
+        "finite": looked.finite and all(found.finite for found in measured.values()),
         "extractor": None
         if extractor is None
         else {"name": extractor.name, "weights_sha256": extractor.weights_sha256},
@@ -186,13 +209,13 @@ def _report(
 
 
 def _set_summary(found: Measured) -> dict[str, Any]:
-    """Mean of every metric for every model, and the MSE of each class: who paid for the forgetting?"""
+    """Mean of every metric for every model, and the error of each class: who paid for the forgetting?"""
     classes = np.array(found.table["class"].to_pylist())
     by_class = {
         str(name): {
-            role: float(np.mean(errors["mse"][classes == name]))
+            role: float(np.mean(errors[found.error][classes == name]))
             for role, errors in found.per_image.items()
-            if np.isfinite(errors["mse"]).all()
+            if np.isfinite(errors[found.error]).all()
         }
         for name in np.unique(classes)
     }
@@ -207,51 +230,4 @@ def _set_summary(found: Measured) -> dict[str, Any]:
         }
         for role in found.per_image
     }
-    return {"images": found.table.num_rows, "metrics": metrics, "mse_by_class": by_class}
-
-
-def _write(
-    params: Params, batch: BatchFolder, folder: Path, report: dict[str, Any], measured: Mapping[str, Measured]
-) -> None:
-    files.write_json(folder / "report.json", report)
-    pq.write_table(_per_image(measured), folder / "per_image.parquet", compression="zstd")
-    shown = {
-        name: found.pictures
-        for name, found in measured.items()
-        if params.report.show_forget_images or not name.startswith("forget")
-    }
-    (folder / "figures").mkdir()
-    made = {
-        "pictures.png": figures.pictures(shown),
-        "scores.png": figures.scores(report),
-        "classes.png": figures.classes(report),
-    }
-    for name, content in made.items():
-        files.write_bytes(folder / "figures" / name, content)
-    history = {name: _training_log(batch.asset(name)) for name in ("original_checkpoint", "unlearned_checkpoint")}
-    inputs = lineage.inputs(STAGES["evaluation_report"], params, batch)
-    html = page.render(report, shown, history, inputs, lineage.code_identity())
-    files.write_bytes(folder / "report.html", html.encode())
-
-
-def _per_image(measured: Mapping[str, Measured]) -> pa.Table:
-    """One row an image, seed and model: nothing in the report is only a mean."""
-    parts = []
-    for found in measured.values():
-        for role, metrics in found.per_image.items():
-            n, seeds = next(iter(metrics.values())).shape
-            rows = found.table.select(["key", "class", "subject"]).take(np.repeat(np.arange(n), seeds))
-            rows = rows.append_column("set", pa.array([found.name] * (n * seeds)))
-            rows = rows.append_column("model", pa.array([role] * (n * seeds)))
-            rows = rows.append_column("draw", pa.array(np.tile(np.arange(seeds), n)))
-            for kind, values in metrics.items():
-                rows = rows.append_column(kind, pa.array(values.reshape(-1)))
-            parts.append(rows)
-    return pa.concat_tables(parts)
-
-
-def _training_log(folder: Path) -> list[dict[str, float]]:
-    path = folder / "log.jsonl"
-    if not path.is_file():
-        return []
-    return [files.parse_json(line, str(path)) for line in path.read_text().splitlines()]
+    return {"images": found.table.num_rows, "metrics": metrics, f"{found.error}_by_class": by_class}
