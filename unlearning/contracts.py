@@ -220,6 +220,15 @@ class Scope(Recipe):
         """Elementwise gradient masks, say, by parameter name."""
         return {}
 
+    def adapt(self, student: Generator) -> None:
+        """Put in what moves in the stead of the student's own weights (adapters, say), so that it does as before.
+
+        Before the first step; random weights from torch's global seed.
+        """
+
+    def fold(self, student: Generator) -> None:
+        """After the last step: take out what `adapt` put in; what it learnt goes into the student's own weights."""
+
     def parameters(self, student: Generator) -> dict[str, nn.Parameter]:
         """The parameters that may move, by name. Everything else stays bit-identical."""
         raise NotImplementedError

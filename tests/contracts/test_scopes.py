@@ -38,6 +38,7 @@ def _prepared(scope: Scope, original: Generator) -> Prepared:
 
 def test_names_parameters_of_the_student(scope: Scope, kind: str) -> None:
     student = toys.built(RECIPES[kind])
+    scope.adapt(student)
     named = dict(student.named_parameters())
     chosen = scope.parameters(student)
     assert chosen
@@ -65,9 +66,25 @@ def test_everything_else_stays_bit_identical(scope: Scope, kind: str, method: No
     assert moved <= scope.parameters(run.student).keys()
 
 
+def test_what_is_put_in_does_as_before_and_leaves_no_trace(scope: Scope, kind: str) -> None:
+    """The student has its own names and shapes again, bit for bit if nothing was learnt."""
+    student, original = (toys.built(RECIPES[kind]).eval() for _ in range(2))
+    pair, draws = toys.pair("forget"), Draws(0, 4)
+    scope.adapt(student.train())
+    student.eval()
+    with torch.no_grad():
+        losses = [model.loss(pair, model.draw_view(pair.corrupted, draws)) for model in (student, original)]
+    torch.testing.assert_close(*losses)
+    scope.fold(student)
+    assert list(student.state_dict()) == list(original.state_dict())
+    assert all(torch.equal(value, student.state_dict()[name]) for name, value in original.state_dict().items())
+    assert vars(student).keys() == vars(original).keys()
+
+
 def test_a_mask_never_adds_to_a_gradient(scope: Scope, kind: str) -> None:
     student = toys.built(RECIPES[kind])
     prepared = _prepared(scope, copy.deepcopy(student).requires_grad_(False))
+    scope.adapt(student)
     for name, weight in scope.parameters(student).items():
         gradient = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
         masked = scope.mask(name, gradient, prepared)

@@ -65,6 +65,7 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
 
     world.wait()  # nobody leaves, and takes the group down, before rank 0 has written the last state
     run.student.eval()
+    run.scope.fold(run.student)
     if world.leads and watch.facts:
         log(Progress(run.stage, budget.steps, budget.steps, note=f"stopped: {watch.facts['why_stopped']}"))
     steps, seconds = watch.facts.get("stopped_at", budget.steps), time.monotonic() - began

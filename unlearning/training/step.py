@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unlearning import digests
 from unlearning.errors import CheckpointError, ParamsError
 from unlearning.params import Budget
+from unlearning.randomness import generator
 from unlearning.training import gradients
 from unlearning.training.gradients import Losses
 from unlearning.training.holes import Holes
@@ -93,6 +94,9 @@ def _sha256(buffer: Tensor) -> str:
 
 
 def _moving(run: Run) -> dict[str, nn.Parameter]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(run.budget.seed, "adapt").initial_seed())  # the same on every rank, at every start
+        run.scope.adapt(run.student)
     moving = run.scope.parameters(run.student)
     if not moving:
         raise ParamsError(f"{run.stage}: scope {run.scope.kind!r} leaves nothing to train in this generator")
