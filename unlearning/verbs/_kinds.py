@@ -43,7 +43,7 @@ def check(params: Params) -> None:
 
 def _check_attacks(params: Params, generator: GeneratorRecipe) -> None:
     corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
-    if params.evaluate.attacks and corruption.leaves_nothing and not _does(type(generator), Scoring):
+    if params.evaluate.attacks and corruption.leaves_nothing and not _does(type(generator.part()), Scoring):
         raise ParamsError(
             f"evaluate.attacks: under corruption {corruption.kind!r} a picture reconstructs nothing, and generator "
             f"{generator.kind!r} does not say how well it knows one; set evaluate.corruption to a hole, or leave the "
