@@ -127,7 +127,7 @@ class Stop(_Section):
 
 
 class Unlearn(_Section):
-    """How the student is made to forget: method x merge x scope."""
+    """How the student is made to forget: method x merge x scope. Method `sisa` retrains and reads no other field."""
 
     method: Choice
     merge: Choice
