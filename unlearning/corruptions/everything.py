@@ -3,8 +3,9 @@
     T(x) = 0, the middle grey, at every pixel
 
 An unconditional model as an image-to-image generator: it invents the whole picture from the draws. What it draws is a
-picture of its own and no reconstruction of x, so errors against x say nothing about forgetting: `evaluate` measures no
-score under this corruption. To measure how well such a model completes pictures, set evaluate.corruption to a hole.
+picture of its own and no reconstruction of x, so errors against x say nothing about forgetting: `evaluate` asks how
+well it knows x instead (`abilities.Scoring`), and measures no score of a model that cannot say. To measure how well
+such a model completes pictures, set evaluate.corruption to a hole.
 """
 
 from __future__ import annotations
