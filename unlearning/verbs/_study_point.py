@@ -84,8 +84,7 @@ def _made(plans: Plans, point: Point, workspace: Workspace, log: Log) -> Record:
     return {
         **_named(point, key),
         "status": FINISHED,
-        "scores": report["scores"],
-        **({"whole_pictures": report["whole_pictures"]} if "whole_pictures" in report else {}),
+        **said(report),
         "confidence": report["confidence"],
         "steps": trained["steps"],
         "seconds": trained["preparation_seconds"] + trained["seconds"],
@@ -97,6 +96,11 @@ def _made(plans: Plans, point: Point, workspace: Workspace, log: Log) -> Record:
         "lineage": {name: record.sha256 for name, record in records.items()},
         "code": records["unlearned_checkpoint"].code,
     }
+
+
+def said(report: Record) -> Record:
+    """What a point keeps of its report: the scores, what they are made of, and whole pictures where there are some."""
+    return {name: report[name] for name in ("scores", "measure", "whole_pictures") if name in report}
 
 
 def _unlearn(params: Params, batch: BatchFolder, log: Log) -> dict[str, Any]:
