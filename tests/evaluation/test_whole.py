@@ -142,12 +142,12 @@ class Corners(nn.Module):
         return images[:, 0, ::7, ::7].flatten(1)
 
 
-def _judge(repository: Path, head: bool = True, **changes: Any) -> Judge:
+def _judge(repository: Path, head: bool = True, forget: int = 3, **changes: Any) -> Judge:
     params = Params.read(
         repository / "params.yaml", {"evaluate.drawn": {"images": 1, "copy_distance": 0.05}, **changes}
     )
     extractor = Extractor("corners", "", Corners(), CPU, nn.Identity() if head else None)
-    images: dict[str, ImageSource] = {"forget": toys.Pictures("forget", 3), "retain": toys.Pictures("retain", 60)}
+    images: dict[str, ImageSource] = {"forget": toys.Pictures("forget", forget), "retain": toys.Pictures("retain", 60)}
     return Judge(params, images, extractor)
 
 
@@ -168,6 +168,8 @@ def test_what_cannot_be_said_is_none(repository: Path) -> None:
     block, _ = _judge(repository, head=False)(toys.pictures("forget", 3))  # copies, every one
     assert (block["copies"]["rate"], block["judged"]) == (1.0, 0)
     assert [block[name] for name in ("inception_score", "frechet", "kid", "precision", "recall")] == [None] * 5
+    block, _ = _judge(repository, forget=0)(toys.pictures("retain", 60))  # training saw none of those to forget
+    assert (block["copies"]["count"], block["nearest"], block["similarity"], block["recall"]) == (0, None, None, 1)
 
 
 def test_a_mirrored_copy_counts_where_training_mirrored(repository: Path) -> None:

@@ -78,12 +78,13 @@ class Judge:
 
     def __init__(self, params: Params, images: Mapping[str, ImageSource], extractor: Extractor | None) -> None:
         self._plan, self._extractor = params.evaluate, extractor
-        self._forget = _all(images["forget"])
+        retain = _all(images[AGAINST])
+        self._forget = _all(images["forget"]) if len(images["forget"]) else retain[:0]  # all of them held out, say
         if params.data.flip:  # training saw them mirrored, too
             self._forget = torch.cat([self._forget, self._forget.flip(-1)])
         if extractor is not None:
             self._forget_features = _features(extractor, self._forget)
-            self._real = _features(extractor, _all(images[AGAINST]))
+            self._real = _features(extractor, retain)
 
     def __call__(self, drawn: Images) -> tuple[Block, Tensor]:
         """The numbers of one model's pictures, None for what cannot be said, and which are copies, [N] bool."""
