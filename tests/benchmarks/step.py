@@ -43,14 +43,14 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     found = {}
-    sys.stdout.write(f"{_hardware(device)}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    sys.stdout.write(f"{hardware(device)}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     for name in chosen.case or every:
         found[name] = measured(name, every[name], device)
         sys.stdout.write(_line(name, found[name]) + "\n")
         sys.stdout.flush()
     result = {
         "command": " ".join(["python -m tests.benchmarks.step", *(f"--case {name}" for name in chosen.case or ())]),
-        "hardware": _hardware(device),
+        "hardware": hardware(device),
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version(), "cuda": torch.version.cuda},
         "epochs": EPOCHS,
@@ -149,7 +149,8 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _hardware(device: torch.device) -> str:
+def hardware(device: torch.device) -> str:
+    """The accelerator's name, or the processor's and its cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""

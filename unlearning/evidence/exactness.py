@@ -19,7 +19,7 @@ BREAKS = (
     "hyper-parameters that were chosen by looking at deleted data",
     "caches, slice states and older checkpoints that were not purged, and copies of them elsewhere",
     "a grouping of near duplicates computed over the data set, or a copy under other pixels in another shard",
-    "another machine, driver or library version for one of the two trainings: bits then differ, though nothing leaked",
+    "other machines, drivers, libraries, threads or processes for one of the two trainings: only bits differ then",
 )
 
 
