@@ -122,3 +122,16 @@ def test_the_table_says_every_number_the_ceiling_and_what_failed() -> None:
     assert "- processor a processor, cores 2" in page
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1  # no row is ragged
+
+
+@pytest.mark.parametrize(
+    ("measures", "words"),
+    [
+        ([], "held-out images, missing pixels: 0"),
+        ([{}, {"measure": "mse"}], "held-out images, missing pixels: 0"),
+        ([{"measure": "surprise"}], "held-out images, surprise at whole pictures where nothing is shown: 0"),
+        ([{"measure": "surprise"}, {}], "missing pixels, or surprise at whole pictures where nothing is shown: 0"),
+    ],
+)
+def test_the_table_says_what_scores_are_made_of(measures: list[dict[str, Any]], words: str) -> None:
+    assert words in quality.table({**summary(panel("border", METHODS[:1])), "points": measures})

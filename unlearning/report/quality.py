@@ -27,7 +27,7 @@ def _page(summary: Json) -> Iterator[str]:
     yield f"# Study {summary['name']}\n"
     yield (
         f"Data set {summary['dataset']}; {counts['finished']} of {counts['points']} points finished, "
-        f"{counts['failed']} failed. Forgetting and retention are measured on held-out images, missing pixels: "
+        f"{counts['failed']} failed. Forgetting and retention are measured on held-out images, {_measured(summary)}: "
         "0 = like the original, 1 = as wrong as the mean picture (retention: one minus that); bounded: no picture "
         "counts for more than that, so that a few hugely wrong ones buy nothing. "
         "Observer's AUC: how well a classifier tells the unlearned model's pictures of images to forget from the "
@@ -51,6 +51,13 @@ def _page(summary: Json) -> Iterator[str]:
         yield "- " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items() if value)
     dirty = " with uncommitted changes" if summary["code"]["dirty"] else ""
     yield f"- code {str(summary['code']['revision'])[:12]}{dirty}, {summary['made_at']}"
+
+
+def _measured(summary: Json) -> str:
+    """What scores are made of; a panel that shows its models nothing has whole pictures only."""
+    made_of = {point.get("measure", "mse") for point in summary.get("points", ())} or {"mse"}
+    words = {"mse": "missing pixels", "surprise": "surprise at whole pictures where nothing is shown"}
+    return ", or ".join(words[measure] for measure in sorted(made_of))
 
 
 def _panel(panel: Json) -> Iterator[str]:
