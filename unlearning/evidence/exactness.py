@@ -18,7 +18,8 @@ BREAKS = (
     "a tokenizer, a first stage or a backbone that was trained on deleted data",
     "hyper-parameters that were chosen by looking at deleted data",
     "caches, slice states and older checkpoints that were not purged, and copies of them elsewhere",
-    "a grouping of near duplicates computed over the data set, or a copy under other pixels in another shard",
+    "a grouping of near duplicates computed over the data set: it would have to be computed again without them",
+    "a copy of a deleted picture under other pixels: it is another image here, and stays in training unless requested",
     "other machines, drivers, libraries, threads or processes for one of the two trainings: only bits differ then",
 )
 

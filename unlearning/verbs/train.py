@@ -26,6 +26,7 @@ from unlearning.merges.weighted_sum import WeightedSum
 from unlearning.methods.naive_deletion import NaiveDeletion
 from unlearning.params import Params
 from unlearning.scopes.all import All
+from unlearning.stages import STAGES
 from unlearning.training import checkpoint
 from unlearning.training.loop import train
 from unlearning.training.parallel import World
@@ -136,11 +137,12 @@ def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: s
 
 
 def _start_of_deletion(params: Params, batch: BatchFolder) -> Path | None:
-    """What this batch's original is, or will be where a model is served. None: it is trained on the whole data set."""
-    home = batch.workspace.model(params.model.name)
-    if _pinned(batch) is not None:
-        return batch.original
-    return _served(batch, home)[0] if (home / "champion.json").exists() else None
+    """What `_original` gives this batch: the one it has or the champion. None: one trained on the whole data set."""
+    home, pinned = batch.workspace.model(params.model.name), _pinned(batch)
+    if pinned is None:
+        return _served(batch, home)[0] if (home / "champion.json").exists() else None
+    stays = pinned.facts.get("source") == "champion"
+    return batch.original if stays or lineage.current(STAGES[pinned.asset], params, batch) is not None else None
 
 
 def _champion(params: Params, batch: BatchFolder, log: Log, folder: Path, home: Path) -> dict[str, Any]:
