@@ -72,3 +72,11 @@ def test_flip_mirrors_some_images_and_never_changes_which() -> None:
     mirrored = (plain.images.flip(-1) == flipped.images).flatten(1).all(1)
     assert torch.equal(same, ~mirrored)
     assert 16 < mirrored.sum() < 48
+
+
+def test_a_retain_set_that_is_absent_is_empty_and_the_other_walks_as_before() -> None:
+    both, alone = (Batches(Numbered(12), retain, batch_size=4, seed=0)(5) for retain in (Numbered(30), None))
+    assert alone.retain.images.shape == (0, *both.retain.images.shape[1:])
+    assert torch.equal(alone.forget.rows, both.forget.rows)
+    assert len(alone) == len(both) == len(alone.part(slice(0, 4))) == 4
+    assert len(alone.part(slice(1, 3))) == 2

@@ -15,8 +15,8 @@ weights, so that gamma means the same for all:
 
 A weight that nothing pulls would be free, one that never moved would be nailed: `damping` times the mean is added to F
 and to v. The ascent has no lower bound, and the anchor bends it only as far as it goes: a small gamma diverges as plain
-ascent does, so stop early (`unlearn.stop`). For the merge weighted_sum with both weights 1; a merge that measures the
-retain gradient finds none at the start.
+ascent does, so stop early: `unlearn.stop` looks at images of the proxy set, and teaches nothing by them. For the merge
+weighted_sum with both weights 1; a merge that measures the retain gradient finds none at the start.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class AnchoredAscent(Method, kind="anchored_ascent"):
     reads_retain: ClassVar[bool] = False
 
     gamma: float = Field(
-        0.9, gt=0, lt=1, description="share of the anchor; search 1 - gamma on a log scale, 0.001 to 0.5"
+        0.9,
+        gt=0,
+        lt=1,
+        description="share of the anchor; search 0.7 to 0.97: on digits less runs away, more holds still",
     )
     anchor: Literal["l2", "fisher", "spread"] = Field(
         "l2", description="what p is; spread needs an original trained here with original.snapshots"

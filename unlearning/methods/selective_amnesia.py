@@ -38,7 +38,7 @@ class SelectiveAmnesia(Method, kind="selective_amnesia"):
     reads_retain: ClassVar[bool] = False
 
     strength: float = Field(
-        1.0, ge=0, description="lambda, how hard weights are held; search 0.01 to 100 on a log scale"
+        1.0, ge=0, description="lambda, how hard weights are held; search 0.3 to 30: on digits 30 holds still"
     )
     damping: float = Field(0.1, gt=0, description="of the mean of F, added to F, so that no weight is free")
     drawn: int = Field(
