@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.spatial.distance import cdist
 
 from unlearning.data import index, pictures
 from unlearning.errors import DataError
@@ -46,12 +47,10 @@ def _candidates(
     table: pa.Table, others: pa.Table, threshold: float, workspace: Workspace
 ) -> Iterator[tuple[int, list[int]]]:
     """(row of `table`, rows of `others`) of all pairs whose thumbnails are near, nearest first."""
-    from sklearn.metrics import pairwise_distances  # takes seconds to import
-
     levels = threshold * 127.5 * _SLACK + _ROUNDING
     small, sought = _thumbnails(table, workspace), _thumbnails(others, workspace)
     for start in range(0, len(small), _ROWS):
-        apart = pairwise_distances(small[start : start + _ROWS], sought) / pictures.THUMBNAIL  # RMS, in grey levels
+        apart = cdist(small[start : start + _ROWS], sought) / pictures.THUMBNAIL  # RMS, in grey levels
         for row in np.flatnonzero(apart.min(axis=1) <= levels):
             order = np.argsort(apart[row], kind="stable")
             yield start + int(row), order[apart[row][order] <= levels].tolist()
