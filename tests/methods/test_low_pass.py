@@ -52,6 +52,11 @@ def test_a_radius_of_one_is_the_whole_error() -> None:
     assert (shares[2] < whole).all()
 
 
+def test_no_picture_has_no_error() -> None:
+    nothing = torch.zeros(0, 3, 8, 8)
+    assert coarse_error(nothing, nothing, ALL[:0], 0.5).shape == (0,)
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 0), (0, 1), (2, 1), (3, 0), (0, 4), (4, 4)])
 def test_a_wave_is_heard_from_its_own_frequency_on(rows: int, columns: int) -> None:
     radius = math.hypot(rows, columns) / math.hypot(4, 4)

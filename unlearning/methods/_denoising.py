@@ -97,7 +97,7 @@ def coarse_error(found: Tensor, noise: Tensor, missing: Missing, low_pass: float
     highest = torch.hypot(rows.abs().max(), columns.abs().max())
     heard = torch.hypot(rows[:, None], columns[None]) <= low_pass * highest  # [H, W]
     energy = torch.view_as_real(spectrum).square().sum(dim=-1) * heard
-    return energy.sum(dim=(1, 2, 3)) / found[0].numel()
+    return energy.sum(dim=(1, 2, 3)) / found.shape[1:].numel()
 
 
 def taught(student: Generator, batch: Batch, here: View, target: Tensor, draws: Draws, low_pass: float = 1.0) -> Terms:
