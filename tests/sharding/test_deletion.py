@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from tests import toy_batch, toys
+from tests.generators import published
 from tests.sharding import line
-from unlearning import files
+from unlearning import digests, files
 from unlearning.data import manifest
 from unlearning.data.sharding import Rule
 from unlearning.errors import CheckpointError, ManifestError, ParamsError
 from unlearning.evidence.lineage import Record
+from unlearning.generators.mae import MaeRecipe
+from unlearning.generators.mage import MageRecipe
 from unlearning.generators.sharded import ShardedRecipe
 from unlearning.log import Log, Progress, silent
 from unlearning.params import Params
@@ -128,6 +131,45 @@ def test_a_run_that_is_killed_and_run_again_ends_with_the_same_bytes(
     assert not [path for path in (torn.workspace.root / "work").glob("*") if path.name != ".locks"]
 
 
+def test_adapters_over_a_published_backbone_are_all_that_trains(
+    repository: Path, batch: BatchFolder, tmp_path: Path
+) -> None:
+    """The backbone is the published one in every member of every checkpoint; the deletion is as exact as any."""
+    file = published.saved(tmp_path / "mae_visualize_vit_tiny.pth", published.mae())
+    of = {"kind": "mae", **published.TINY_MAE}
+    params = line.params(repository, generator__of=of, generator__adapters=2, model__weights=str(file))
+    made: dict[str, Record] = line.made(params, batch)
+    assert sha256(batch, "unlearned") == sha256(batch, "reference") != sha256(batch, "original")
+    assert made["unlearned"].facts["fixed_parts"] == {"sha256": digests.of_file(file)}
+    backbone = dict(MaeRecipe(**published.TINY_MAE).build_from(file, toys.SIDE, 3).generator.state_dict())
+    for role in made:
+        held = weights(batch, role)
+        factors = {name for name in held if name.endswith((".up", ".down"))}
+        for name in held.keys() - factors - {"images"}:
+            assert torch.equal(held[name], backbone[name.split(".", 2)[2]]), name
+        assert all(held[name].any() for name in factors)
+    state = made["original"].outputs[-1]
+    assert state.path.startswith("slices/")
+    kept = checkpoint.read_tensors(batch.original / state.path, state.sha256)
+    assert all(name.endswith((".up", ".down")) for name in kept)
+
+
+def test_a_published_tokenizer_is_every_member_s_and_no_backbone(
+    repository: Path, batch: BatchFolder, tmp_path: Path
+) -> None:
+    """A first stage that nobody trains on these images is no obstacle to going back to a slice."""
+    file = published.saved(tmp_path / "vqgan_jax_strongaug.ckpt", published.vqgan(), None)
+    of = {"kind": "mage", **published.TINY_MAGE}
+    chosen: dict[str, Any] = {"generator__of": of, "model__weights": str(file), "corruption__patch": 4}
+    line.checkpoint_of(line.params(repository, **chosen), batch, "original")
+    held, expected = weights(batch, "original"), MageRecipe(**published.TINY_MAGE).build_from(file, toys.SIDE, 3)
+    tokenizer = {name: value for name, value in expected.generator.state_dict().items() if name.startswith("vqgan.")}
+    assert tokenizer
+    assert all(torch.equal(held[f"shard.{j}.{name}"], value) for name, value in tokenizer.items() for j in (0, 1))
+    with pytest.raises(CheckpointError, match="holds a part of generator 'mage', and adapters stand over the whole"):
+        line.checkpoint_of(line.params(repository, **chosen, generator__adapters=2), batch, "original")
+
+
 def test_no_state_that_saw_a_forgotten_image_is_kept(repository: Path, batch: BatchFolder) -> None:
     made: dict[str, Record] = line.made(line.params(repository, line.FIRST_SLICE), batch)
     (touched,) = made["unlearned"].facts["shards"]["trained"]
@@ -219,10 +261,11 @@ def _recipe(params: Params) -> ShardedRecipe:
             ParamsError,
             "generator.of: 'mage' trains a first stage on its images before anything else",
         ),
+        ({"model__weights": "some/weights.safetensors"}, CheckpointError, "weights.safetensors: "),
         (
-            {"model__weights": "some/weights.safetensors"},
-            CheckpointError,
-            "generator 'sharded' reads no published checkpoint; leave model.weights out",
+            {"generator__adapters": 2},
+            ParamsError,
+            "adapters stand over a published backbone; name one in model.weights",
         ),
     ],
 )

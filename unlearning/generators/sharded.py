@@ -9,12 +9,17 @@ with probability n_j / n, a picture with a hole by the member that a hash of its
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field, field_validator
 
 from unlearning.abilities import Sharding
-from unlearning.contracts import Generator, GeneratorRecipe
+from unlearning.contracts import Generator, GeneratorRecipe, Published
+from unlearning.errors import CheckpointError
+from unlearning.generators._low_rank import adapt
 from unlearning.recipe import Choice
 
 
@@ -32,6 +37,13 @@ class ShardedRecipe(GeneratorRecipe, kind="sharded"):
         "subject", description="what stays together in one slice of one shard; images without it go by their pixels"
     )
     seed: int = Field(0, description="of the hash that names an image's shard and slice")
+    adapters: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="rank; a member is then low-rank factors over the backbone that model.weights names, which nobody "
+        "may ask to forget; 0 = a member is a whole generator; published: 1 to 64",
+    )
 
     @field_validator("of")
     @classmethod
@@ -49,5 +61,25 @@ class ShardedRecipe(GeneratorRecipe, kind="sharded"):
         """Random weights from torch's global seed, member after member. Raises ParamsError if the sizes do not fit."""
         from unlearning.generators._sharded import of_members
 
-        member = self.part()
-        return of_members([member.build(image_size, channels) for _ in range(self.shards)])
+        return of_members([self.member(image_size, channels) for _ in range(self.shards)])
+
+    def member(self, image_size: int, channels: int) -> Generator:
+        """One of them."""
+        return self._adapted(self.part().build(image_size, channels))
+
+    def build_from(self, path: Path, image_size: int, channels: int) -> Published:
+        """One member around what is published: its buffers, which with adapters are the whole backbone.
+
+        Weights that train are random, whatever the file holds. Raises as the member's own family does.
+        """
+        found = self.part().build_from(path, image_size, channels)
+        if self.adapters and not found.whole:
+            raise CheckpointError(
+                f"{path.name}: holds a part of generator {self.of.kind!r}, and adapters stand over the whole of one; "
+                f"name a whole one, or set generator.adapters to 0"
+            )
+        with torch.random.fork_rng(devices=[]):
+            return replace(found, generator=self._adapted(found.generator), whole=False)
+
+    def _adapted(self, member: Generator) -> Generator:
+        return adapt(member, self.adapters) if self.adapters else member

@@ -27,7 +27,7 @@ from unlearning.params import Params
 from unlearning.training.journal import Journal
 from unlearning.training.parallel import World
 from unlearning.training.run import Trained
-from unlearning.verbs import _shards
+from unlearning.verbs import _published, _shards
 from unlearning.verbs._shards import Member, Plan, Shop, Standing
 from unlearning.verbs._together import Fitted
 from unlearning.workspace import BatchFolder
@@ -136,7 +136,10 @@ def _training_rows(params: Params, batch: BatchFolder) -> pa.Table:
 
 
 def _plan(params: Params, recipe: ShardedRecipe) -> Plan:
-    plan = Plan(recipe, params.original, params.corruption, params.data)
+    published = _published.read(params, recipe)
+    fixed = {} if published is None else dict(published.generator.named_buffers())
+    sha256 = None if published is None else published.sha256
+    plan = Plan(recipe, params.original, params.corruption, params.data, fixed, sha256)
     plan.refuse_unfit()
     return plan
 
@@ -164,6 +167,7 @@ def _fitted(
         "method": shop.method.model_dump(),
         "device": "cpu" if shop.world.device.type == "cpu" else torch.cuda.get_device_name(shop.world.device),
         "shards": _work_done(plan, members),
+        **({} if plan.fixed_sha256 is None else {"fixed_parts": {"sha256": plan.fixed_sha256}}),
     }
     beside = _shards.writer(plan, rows, members, states)
     return Fitted(_shards.assembled(plan, members), plan.recipe, trained, told, beside=beside)

@@ -10,8 +10,8 @@ A member is a function of its own rows, the budget and its number, and of nothin
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Plan:
     budget: Budget
     corruption: Choice
     data: Data
+    fixed: Mapping[str, Tensor] = field(default_factory=dict)  # a member's published buffers, by name; empty = none
+    fixed_sha256: str | None = None  # of the file that they are from
 
     @property
     def rule(self) -> Rule:
@@ -72,6 +74,7 @@ class Plan:
         data = self.data.model_dump(mode="json", exclude={"name"})
         made_of = [self.recipe.of.model_dump(mode="json"), self.budget.model_dump(mode="json")]
         made_of += [self.corruption.model_dump(mode="json"), data, shard, rows.content(self.recipe.slices)]
+        made_of += [self.recipe.adapters, self.fixed_sha256]
         return digests.of_value([*made_of, unlearning.__version__])
 
     def refuse_unfit(self) -> None:
@@ -81,10 +84,14 @@ class Plan:
                 f"generator.slices: {self.recipe.slices} slices need as many steps, and original.steps is "
                 f"{self.budget.steps}; fewer slices or more steps are right"
             )
-        if self.recipe.part().first_stage_budget(self.budget) is not None:
+        if self.recipe.adapters and self.fixed_sha256 is None:
+            raise ParamsError(
+                "generator.adapters: adapters stand over a published backbone; name one in model.weights, or set 0"
+            )
+        if self.fixed_sha256 is None and self.recipe.part().first_stage_budget(self.budget) is not None:
             raise ParamsError(
                 f"generator.of: {self.recipe.of.kind!r} trains a first stage on its images before anything else, which "
-                f"going back to a slice would not undo; a family without one is right in shards"
+                f"going back to a slice would not undo; a family without one, or a published one, is right in shards"
             )
 
 
@@ -191,7 +198,8 @@ def writer(plan: Plan, rows: Dealt, members: Sequence[Member], states: bool) -> 
                 files.link_or_copy(state.path, path)
             named = [{"slice": state.slice, "step": state.step, "sha256": state.sha256} for state in kept]
             told.append({"key": member.key, "images": member.images, "states": named})
-        plain = {name: getattr(plan, name).model_dump(mode="json") for name in ("budget", "corruption", "data")}
+        plain: dict[str, Any] = {"fixed_sha256": plan.fixed_sha256}
+        plain |= {name: getattr(plan, name).model_dump(mode="json") for name in ("budget", "corruption", "data")}
         files.write_json(folder / _PLAN, {"schema": SCHEMA, **plain, "members": told})
         rows.write(folder / _TABLE)
 
@@ -219,6 +227,8 @@ def standing(folder: Path, recipe: ShardedRecipe, workspace: Workspace) -> Stand
             Budget.model_validate(tree["budget"]),
             Choice.model_validate(tree["corruption"]),
             Data.model_validate(tree["data"]),
+            {} if tree["fixed_sha256"] is None else dict(_members(whole)[0].named_buffers()),
+            tree["fixed_sha256"],
         )
         members = tuple(
             Member(generator, told["images"], told["key"], tuple(_kept(folder, shard, each) for each in told["states"]))
@@ -253,25 +263,18 @@ def _budget(plan: Plan, shard: int) -> Budget:
 def _student(plan: Plan, shard: int) -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(_budget(plan, shard).seed)
-        return plan.recipe.part().build(plan.data.image_size, plan.data.channels)
+        student = plan.recipe.member(plan.data.image_size, plan.data.channels)
+    for name, buffer in student.named_buffers() if plan.fixed else ():
+        buffer.copy_(plan.fixed[name])
+    return student
 
 
 def _walk(plan: Plan, shard: int, rows: Dealt, shop: Shop) -> Callable[[int], Drawn]:
     """Step -> its images, out of the slices whose period has begun."""
     images, budget = ImageSet(rows.table, shop.workspace, plan.data), _budget(plan, shard)
     place = Place.of(shop.world, budget.seed, budget.batch_size)
-    walks = [
-        Batches(
-            None,
-            _Leading(images, count),
-            budget.batch_size,
-            budget.seed,
-            place.first,
-            place.rows,
-            flip=plan.data.flip,
-        )
-        for count in rows.up_to(plan.recipe.slices).tolist()
-    ]
+    where = (budget.batch_size, budget.seed, place.first, place.rows, plan.data.flip)
+    walks = [Batches(None, _Leading(images, count), *where) for count in rows.up_to(plan.recipe.slices).tolist()]
     return lambda step: walks[bisect_right(plan.edges, step) - 1](step)
 
 
