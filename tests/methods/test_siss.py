@@ -14,6 +14,7 @@ from tests.methods.toy_denoiser import ToyDenoiser, cloud, points, sampled
 from unlearning.corruptions.everything import Everything
 from unlearning.errors import ParamsError
 from unlearning.merges.clipped_forget import ClippedForget
+from unlearning.methods import siss
 from unlearning.methods.max_loss import MaxLoss
 from unlearning.methods.naive_deletion import NaiveDeletion
 from unlearning.methods.siss import Siss, weights
@@ -89,6 +90,37 @@ def test_one_pass_is_two_passes_in_expectation() -> None:
         deviation = math.sqrt(float(once.var() + apart.var()) / MANY)
         assert abs(float(once.mean() - apart.mean())) < 4 * deviation
         assert deviation < 0.05 * abs(float(apart.mean()))  # so that the line above could fail
+
+
+@pytest.mark.parametrize(("window", "most"), [((0.0, 0.5), 1.2), ((0.0, 1.0), 2.0)])
+def test_only_what_is_heard_is_computed_and_nothing_else_changes(
+    window: tuple[float, float], most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terms and both gradients equal those of one shared pass, from fewer pictures."""
+    student, batch, method = _ddpm().requires_grad_(True), _batch(), Siss(window=window)
+    asked, predict = list[int](), student.predict
+
+    def counted(noised: Tensor, timestep: Tensor) -> Any:
+        asked.append(len(noised))
+        return predict(noised, timestep)
+
+    monkeypatch.setattr(student, "predict", counted)
+    found = list[list[Tensor]]()
+    for shared in (0.0, 2.0):  # 0: always one shared pass, 2: never
+        monkeypatch.setattr(siss, "_SHARED", shared)
+        terms = method.terms(student, student, batch, DRAWS, {})
+        slopes = [
+            torch.autograd.grad(term.mean(), list(student.parameters()), retain_graph=True, allow_unused=True)
+            for term in (terms.forget, terms.retain)
+        ]
+        found.append([terms.forget, terms.retain, *(part for slope in slopes for part in slope if part is not None)])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+    pairs, *parts = asked
+    assert pairs == len(batch.forget)
+    assert sum(parts) <= most * pairs
+    assert (found[0][0] != 0).any()
+    assert (found[0][1] != 0).any()
 
 
 def test_a_mixture_without_forget_images_is_naive_deletion() -> None:

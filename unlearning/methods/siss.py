@@ -12,7 +12,9 @@ x or a noised a, l says how often which, and counts for both. In expectation it 
 
 nothing overflows, 0 <= w_x <= 1 / (1 - l), 0 <= w_a <= 1 / l, and (1 - l) w_x + l w_a = 1. Where the noise does not
 reach from one picture to the other, which is nearly everywhere on a linear schedule, one of the weights is 0: one pass
-then is a coin that decides which of the two is heard, doubled.
+then is a coin that decides which of the two is heard, doubled. The weights are known before the network is asked, so
+it is asked for each term only where that term is heard: going back for two terms through one pass costs as much as
+another pass over two thirds of it, and all that is spared unless both are heard at most points.
 c, the superfactor, is the merge's: `clipped_forget` as published, `weighted_sum` for a constant one. Moves the whole
 network (scope `all`). The retain set must not hold what is forgotten, nor its near duplicates.
 """
@@ -30,6 +32,9 @@ from unlearning.contracts import Generator, Prepared
 from unlearning.methods._denoising import DenoisingMethod, coarse_error, error, kept_alone, levels, predicted, taught
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, PerImage, Terms
+
+_SILENT = float(torch.finfo(torch.float32).eps)  # a weight below this is lost in the rounding of the others
+_SHARED = 1.6  # points per pair, both terms counted, above which one shared pass is cheaper: (1 + 2 * 2) / (1 + 2)
 
 
 class Siss(DenoisingMethod, kind="siss"):
@@ -55,17 +60,31 @@ class Siss(DenoisingMethod, kind="siss"):
         chosen = (draws.at("mixture").uniform() < self.mixture).view(-1, 1, 1, 1)
         point = gamma * torch.where(chosen, forget.clean, retain.clean) + sigma * noise
         for_retain, for_forget = weights(point, gamma * retain.clean, gamma * forget.clean, sigma, self.mixture)
-        found = predicted(student, point, timestep)
-        away = (point - gamma * forget.clean) / sigma
-        return Terms(
-            forget=-for_forget * coarse_error(found, away, forget.corrupted.missing, self.low_pass),
-            retain=for_retain * error(found, (point - gamma * retain.clean) / sigma, retain.corrupted.missing),
-        )
+        heard = for_forget > _SILENT, for_retain > _SILENT
+        if int(heard[0].sum() + heard[1].sum()) > _SHARED * len(point):
+            heard = (torch.ones_like(heard[0]),) * 2
+            found = (predicted(student, point, timestep),) * 2
+        else:
+            found = _asked(student, point, timestep, heard[0]), _asked(student, point, timestep, heard[1])
+        away, back = ((point - gamma * clean) / sigma for clean in (forget.clean, retain.clean))
+        lost = coarse_error(found[0], away[heard[0]], forget.corrupted.missing[heard[0]], self.low_pass)
+        kept = error(found[1], back[heard[1]], retain.corrupted.missing[heard[1]])
+        return Terms(forget=-_spread(lost, heard[0]) * for_forget, retain=_spread(kept, heard[1]) * for_retain)
 
     def _apart(self, student: Generator, batch: Batch, draws: Draws) -> Terms:
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))
         own = taught(student, batch, here, here[1], draws, self.low_pass)
         return Terms(forget=-own.forget, retain=own.retain)
+
+
+def _asked(student: Generator, point: Images, timestep: Tensor, some: Tensor) -> Tensor:
+    """eps_theta of some of the points, [K, C, H, W]; a network is not asked about none."""
+    return predicted(student, point[some], timestep[some]) if bool(some.any()) else point[:0].float()
+
+
+def _spread(values: PerImage, some: Tensor) -> PerImage:
+    """[K] at the K places of `some` [B], 0 elsewhere: [B]."""
+    return values.new_zeros(len(some)).index_put((some,), values)
 
 
 def weights(point: Images, retain: Images, forget: Images, sigma: Tensor, mixture: float) -> tuple[PerImage, PerImage]:
