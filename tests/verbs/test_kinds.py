@@ -43,7 +43,7 @@ def test_every_choice_is_looked_up_before_anything_is_trained(
 
 
 def test_no_attack_brings_back_what_no_picture_is_made_of(repository: Path) -> None:
-    changes = {"generator": {"kind": "ddpm"}, "corruption": {"kind": "everything"}, "evaluate.metrics": []}
+    changes = {"generator": {"kind": "palette"}, "corruption": {"kind": "everything"}, "evaluate.metrics": []}
     changes |= {"unlearn.method": {"kind": "naive_deletion"}, "evaluate.attacks": [{"kind": "interpolate"}]}
     with pytest.raises(ParamsError, match=r"evaluate\.attacks: under corruption 'everything' .* set evaluate"):
         _kinds.check(Params.read(repository / "params.yaml", changes))
