@@ -68,7 +68,7 @@ def _panel(panel: Json) -> Iterator[str]:
     yield from _control(panel.get("observer_auc_original"))
     rows = [_reference(panel["reference"]), *(row for line in panel["methods"] for row in _rows(line))]
     head = ("method", *_SCORES.values(), "seeds", "steps", "seconds", "memory, MiB", "hypervolume")
-    yield from _grid(head, [row for row in rows if row])
+    yield from grid(head, [row for row in rows if row])
     yield ""
 
 
@@ -125,7 +125,8 @@ def _interval(score: Json | None) -> str:
     return f"{score['mean']:.3f}{bounds}"
 
 
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table, its lines; the first column is words, the others are numbers."""
     yield "| " + " | ".join(head) + " |"
     yield "| --- " + "| ---: " * (len(head) - 1) + "|"
     yield from ("| " + " | ".join(row) + " |" for row in rows)
