@@ -27,18 +27,19 @@ SIDE = 8  # pixels
 ALONE = World(0, 1, torch.device("cpu"))
 SMALL_MAE: dict[str, Any] = {"width": 16, "heads": 2, "depth": 2, "decoder_width": 8, "decoder_heads": 2}
 # The smallest member of a family whose default is too large for a test; others are tested as they come.
+SMALL_LATENT: dict[str, Any] = {
+    "widths": (16, 16),
+    "heads": (2, 2),
+    "context_width": 8,
+    "vae_widths": (8, 16),
+    "vae_steps": 2,
+    "train_steps": 10,
+    "sample_steps": 2,
+}
 SMALLEST: dict[str, dict[str, Any]] = {
     # All noise at the end, as after a thousand smaller steps.
     "ddpm": {"widths": (8, 16), "train_steps": 10, "beta_end": 0.9, "sample_steps": 2},
-    "latent": {
-        "widths": (16, 16),
-        "heads": (2, 2),
-        "context_width": 8,
-        "vae_widths": (8, 16),
-        "vae_steps": 2,
-        "train_steps": 10,
-        "sample_steps": 2,
-    },
+    "latent": SMALL_LATENT,
     "mae": SMALL_MAE,
     "mage": {
         "tokenizer_width": 8,
@@ -51,6 +52,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     },
     "sharded": {"of": {"kind": "mae", **SMALL_MAE}, "shards": 2, "slices": 2},
     "palette": {"widths": (8, 16), "layers": 1, "train_steps": 10, "sample_steps": 2},
+    "vae": {"widths": (8, 8), "latent_channels": 4},
+    "stable_diffusion": {**SMALL_LATENT, "beta_end": 0.9},
 }
 # A method that learns something before the first step, cut short where what it learns is not what is tested.
 QUICK: dict[str, dict[str, Any]] = {

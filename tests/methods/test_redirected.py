@@ -133,7 +133,7 @@ def test_one_neighbour_is_the_noise_that_would_have_made_it() -> None:
     prepared = {"pictures": retain, "places": torch.arange(4)[:, None]}
     gamma, sigma = torch.full((4, 1, 1, 1), 0.8), torch.full((4, 1, 1, 1), 0.6)
     noise = DRAWS.normal(1, 8, 8)
-    led = towards(forget, prepared, gamma, sigma, noise)
+    led = towards(forget.clean, forget.rows, prepared, gamma, sigma, noise)
     torch.testing.assert_close(gamma * retain + sigma * led, gamma * forget.clean + sigma * noise)
 
 
@@ -141,4 +141,4 @@ def test_hardly_any_noise_overflows_nothing() -> None:
     forget, retain = toys.pair("forget", corruption=Everything()), toys.pictures("retain", 8)
     prepared = {"pictures": retain, "places": torch.arange(8).view(4, 2)}
     gamma, sigma = torch.ones(4, 1, 1, 1), torch.full((4, 1, 1, 1), 1e-6)
-    assert towards(forget, prepared, gamma, sigma, DRAWS.normal(1, 8, 8)).isfinite().all()
+    assert towards(forget.clean, forget.rows, prepared, gamma, sigma, DRAWS.normal(1, 8, 8)).isfinite().all()

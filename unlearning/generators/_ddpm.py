@@ -15,6 +15,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 from unlearning.abilities import Denoising, Diffusing, Scoring
+from unlearning.generators._strata import error, gaussian_noise, strata
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 
@@ -73,26 +74,22 @@ class UnconditionalDiffusion(Denoising, Diffusing, Scoring):
     def loss(self, pair: Pair, view: View) -> PerImage:
         """Squared error of the noise predicted in x_t, averaged over an image's missing pixels: [B]."""
         timestep, noise = view
-        return _error(self.predict(self._noised(pair.clean, noise, timestep), timestep).float(), noise, pair)
+        found = self.predict(self._noised(pair.clean, noise, timestep), timestep).float()
+        return error(found, noise, pair.corrupted.missing)
 
     @torch.no_grad()
     def surprise(self, pair: Pair, draws: Draws) -> PerImage:
-        """`loss`, averaged over a timestep and a noise drawn in each of 16 equal parts of the schedule: [B]."""
+        """`loss`, averaged over the strata of the schedule: [B]."""
         return torch.stack([self.loss(pair, view) for view in self._strata(pair, draws)]).mean(0)
 
     @torch.no_grad()
     def surprise_of_nothing(self, pair: Pair, draws: Draws, mean: Images, variance: Images) -> PerImage:
-        """The same of the optimal denoiser of N(mean, diag variance), under the same views: [B].
-
-            eps_hat = sigma (x_t - gamma mean) / (gamma^2 variance + sigma^2),  gamma^2 = abar_t,  sigma^2 = 1 - abar_t
-
-        It is E[eps | x_t] of a Gaussian (Karras et al., "Elucidating the Design Space", NeurIPS 2022, appendix B.3).
-        """
+        """The same of the optimal denoiser of N(mean, diag variance), under the same views: [B]."""
         found = []
         for timestep, noise in self._strata(pair, draws):
             kept = self.abar[timestep].view(-1, 1, 1, 1)
-            away = self._noised(pair.clean, noise, timestep) - kept.sqrt() * mean
-            found.append(_error((1 - kept).sqrt() * away / (kept * variance + 1 - kept), noise, pair))
+            noised = self._noised(pair.clean, noise, timestep)
+            found.append(error(gaussian_noise(noised, kept, mean, variance), noise, pair.corrupted.missing))
         return torch.stack(found).mean(0)
 
     @torch.no_grad()
@@ -116,12 +113,7 @@ class UnconditionalDiffusion(Denoising, Diffusing, Scoring):
         return {name: weight for name, weight in self.named_parameters() if name.startswith(_ENCODER)}
 
     def _strata(self, pair: Pair, draws: Draws) -> Iterator[View]:
-        """One view in each part of the schedule, a function of the place alone: the same for every model."""
-        length = len(self.abar)
-        for part in range(_STRATA):
-            here = draws.at("surprise", part)
-            timestep = ((part + here.at("timestep").uniform()) * length / _STRATA).long().clamp(max=length - 1)
-            yield timestep, here.at("noise").normal(*pair.clean.shape[1:])
+        return strata(len(self.abar), pair.clean.shape[1:], draws)
 
     def _noised(self, clean: Images, noise: Tensor, timestep: Tensor) -> Images:
         noised: Images = self.schedule.add_noise(clean, noise, timestep)
@@ -135,10 +127,3 @@ class UnconditionalDiffusion(Denoising, Diffusing, Scoring):
             tokens, made = block(hidden_states=tokens, temb=embedded)
             maps.extend(made)
         return (*maps, self.unet.mid_block(tokens, embedded))
-
-
-def _error(predicted: Tensor, noise: Tensor, pair: Pair) -> PerImage:
-    """Squared error of the noise, averaged over an image's missing pixels: [B]."""
-    error = (predicted - noise).square()
-    counted = pair.corrupted.missing.expand_as(error).float()
-    return (error * counted).sum(dim=(1, 2, 3)) / counted.sum(dim=(1, 2, 3))

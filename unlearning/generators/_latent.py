@@ -40,7 +40,7 @@ class Schedule:
 class LatentDiffusion(Diffusing):
     """net([z_t, m, z'], t, c): [B, 2 K + 1, h, w], [B] -> [B, K, h, w]."""
 
-    constants_are_of = "corrupted"
+    constants_are_of: Literal["nothing", "clean", "corrupted"] = "corrupted"
     encoder_names: ClassVar[tuple[str, ...]] = (
         "unet.conv_in.",
         "unet.time_embedding.",
@@ -120,9 +120,11 @@ class LatentDiffusion(Diffusing):
     def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
         """`sample_steps` denoising steps from noise everywhere, as published; the VAE's picture of it in the hole."""
         shape, visible = self._shape(corrupted), self._latents(corrupted.images)
-        maps, schedule = draws.at("start").normal(*shape), self.sampler()
+        start, schedule = draws.at("start").normal(*shape), self.sampler()
+        maps = start
         for place, timestep in enumerate(schedule.timesteps.tolist()):
             steps = torch.full((len(maps),), timestep, device=maps.device)
+            maps = self._led(maps, start, corrupted, visible, steps)
             predicted = self.decode(self._encode(self._stacked(maps, corrupted, visible), steps), steps).float()
             noise = draws.at("step", place).normal(*shape) if self.eta else None
             maps = schedule.step(predicted, timestep, maps, eta=self.eta, variance_noise=noise).prev_sample
@@ -155,6 +157,10 @@ class LatentDiffusion(Diffusing):
         )
         schedule.set_timesteps(self.sample_steps)
         return schedule
+
+    def _led(self, maps: Tensor, start: Tensor, corrupted: Corrupted, visible: Tensor, timestep: Tensor) -> Tensor:
+        """z_t before a step of sampling: as published, the network is told beside it what is visible."""
+        return maps
 
     def _encode(self, stacked: Tensor, timestep: Tensor) -> Latents:
         embedded = self.unet.time_embedding(self._told(timestep, stacked.dtype))

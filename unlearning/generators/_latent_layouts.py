@@ -1,4 +1,4 @@
-"""Stable Diffusion in-painting as diffusers saves it: a folder with unet, vae, scheduler, and the text's two parts.
+"""Stable Diffusion as diffusers saves it: a folder with unet, vae, scheduler, and the text's two parts.
 
 unet/, vae/                config.json and diffusion_pytorch_model.safetensors or .bin
 scheduler/                 scheduler_config.json; of any scheduler: betas and prediction_type are read
@@ -64,7 +64,7 @@ class Found:
     sha256: str
 
 
-def read(path: Path, generator: Any, tokens: int) -> Found:
+def read(path: Path, generator: Any, tokens: int, prompt: str = "") -> Found:
     """A pipeline folder whose configs agree with those of `generator`. Raises CheckpointError if not."""
     if not path.is_dir():
         raise CheckpointError(f"{path}: a pipeline folder with unet, vae and scheduler is right, this is none")
@@ -72,7 +72,7 @@ def read(path: Path, generator: Any, tokens: int) -> Found:
     wrong = _differing(unet, generator.unet, "unet", UNET_OPTIONS) + _differing(vae, generator.vae, "vae", VAE_OPTIONS)
     _weights.refuse(wrong, f"{path.name}: not the networks of the recipe")
     betas, velocity, scheduler = _schedule(path)
-    context, said = _context(path, tokens)
+    context, said = _context(path, tokens, prompt)
     tensors = {f"unet.{name}": value for name, value in unet.tensors.items()}
     tensors |= {f"up_time_embedding.{name}": value.clone() for name, value in unet.under("time_embedding.").items()}
     tensors |= {f"vae.{_today(name)}": value for name, value in vae.tensors.items()}
@@ -149,10 +149,10 @@ def _schedule(path: Path) -> tuple[Tensor, Tensor, str]:
     return betas, torch.tensor(prediction == "v_prediction"), digests.of_file(where)
 
 
-def _context(path: Path, tokens: int) -> tuple[Tensor, dict[str, str]]:
-    """The empty prompt's embedding [tokens, C], and the sha256 of what it was read from, by name."""
+def _context(path: Path, tokens: int, prompt: str) -> tuple[Tensor, dict[str, str]]:
+    """The prompt's embedding [tokens, C], and the sha256 of what it was read from, by name."""
     beside = path / EMPTY_PROMPT
-    if beside.is_file():
+    if beside.is_file() and not prompt:
         source = _weights.read(beside)
         if "context" not in source.tensors:
             raise CheckpointError(f"{beside}: one tensor named context is right; it holds {sorted(source.tensors)[:3]}")
@@ -162,15 +162,16 @@ def _context(path: Path, tokens: int) -> tuple[Tensor, dict[str, str]]:
     parts = [path / "text_encoder", path / "tokenizer"]
     if not all(part.is_dir() for part in parts) or importlib.util.find_spec("transformers") is None:
         raise CheckpointError(
-            f"{path}: nothing says what the empty prompt is to this network; {EMPTY_PROMPT} with a tensor `context` of "
-            f"{tokens} tokens is right, or text_encoder and tokenizer where the package `transformers` is installed"
+            f"{path}: nothing says what {f'the prompt {prompt[:40]!r}' if prompt else 'the empty prompt'} is to this "
+            f"network; {'' if prompt else f'{EMPTY_PROMPT} with a tensor `context` of {tokens} tokens is right, or '}"
+            f"text_encoder and tokenizer where the package `transformers` is installed{' are right' if prompt else ''}"
         )
     listing = {part.name: digests.of_listing(digests.of_folder(part)) for part in parts}
-    return _embedded(path, tokens), listing
+    return _embedded(path, tokens, prompt), listing
 
 
 @torch.no_grad()
-def _embedded(path: Path, tokens: int) -> Tensor:
+def _embedded(path: Path, tokens: int, prompt: str) -> Tensor:
     """As diffusers' pipeline does: padded to the tokenizer's length, the text encoder's last hidden state."""
     transformers: Any = importlib.import_module("transformers")
     try:
@@ -185,6 +186,6 @@ def _embedded(path: Path, tokens: int) -> Tensor:
             f"{path}: text_encoder or tokenizer cannot be read ({reason}); {EMPTY_PROMPT} beside them "
             f"is read in their stead"
         ) from None
-    words = tokenizer("", padding="max_length", max_length=tokens, truncation=True, return_tensors="pt")
+    words = tokenizer(prompt, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt")
     embedded: Tensor = encoder.eval()(words.input_ids)[0][0].float()
     return embedded

@@ -4,7 +4,7 @@
     z = k VAE(x),   z' = k VAE(T(x)),   z_t = a_t z + s_t eps,   a_t^2 = abar_t = 1 - s_t^2
 
 The network is Stable Diffusion's in-painting U-Net (diffusers' UNet2DConditionModel, 9 channels), the VAE diffusers'
-AutoencoderKL, k its scaling_factor, c the empty prompt's embedding. Unlearning never moves VAE and c.
+AutoencoderKL, k its scaling_factor, c one prompt's embedding. Unlearning never moves VAE and c.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class LatentRecipe(GeneratorRecipe, kind="latent"):
     """A U-Net that predicts the noise in the hole of a VAE's latents, given the latents of what is visible."""
 
     abilities: ClassVar[tuple[type[Generator], ...]] = (Diffusing,)
+    layout: ClassVar[str] = "diffusers in-painting pipeline"
 
     size: Size = Field("tiny", description="preset of the numbers below; any of them may be given beside it")
     widths: tuple[int, ...] = Field((32, 64), min_length=1, description="channels of each U-Net level, finest first")
@@ -55,6 +56,9 @@ class LatentRecipe(GeneratorRecipe, kind="latent"):
     )
     context_length: int = Field(1, gt=0, description="tokens of the prompt's embedding; published: 77")
     context_width: int = Field(16, gt=0, description="channels of the prompt's embedding")
+    prompt: str = Field(
+        "", max_length=300, description="what a published network is told of every picture; empty = the empty prompt"
+    )
     latent_channels: int = Field(4, gt=0, description="channels of the VAE's latents")
     vae_widths: tuple[int, ...] = Field(
         (16, 32), min_length=1, description="channels of each VAE level; n levels make latents of 2^(n-1) pixels a side"
@@ -111,10 +115,10 @@ class LatentRecipe(GeneratorRecipe, kind="latent"):
         shrunk = self.patch * 2 ** (len(self.widths) - 1)
         if image_size % shrunk:
             raise ParamsError(
-                f"generator 'latent': {len(self.vae_widths)} levels of the VAE and {len(self.widths)} of the U-Net "
-                f"need an image size that {shrunk} divides; {image_size} is none"
+                f"generator {self.kind!r}: {len(self.vae_widths)} levels of the VAE and {len(self.widths)} of the "
+                f"U-Net need an image size that {shrunk} divides; {image_size} is none"
             )
-        from unlearning.generators._latent import LatentDiffusion, Schedule  # diffusers takes seconds to import
+        from unlearning.generators._latent import Schedule  # diffusers takes seconds to import
 
         schedule = Schedule(
             self.train_steps,
@@ -124,22 +128,30 @@ class LatentRecipe(GeneratorRecipe, kind="latent"):
             self.sample_steps,
             self.eta,
         )
-        return LatentDiffusion(self._unet(image_size), self._vae(image_size, channels), self.context_length, schedule)
+        networks = self._unet(image_size), self._vae(image_size, channels)
+        built: Generator = self.network()(*networks, self.context_length, schedule)
+        return built
+
+    def network(self) -> Any:
+        """The class of the generator."""
+        from unlearning.generators._latent import LatentDiffusion  # diffusers takes seconds to import
+
+        return LatentDiffusion
 
     def first_stage_budget(self, original: Budget) -> Budget | None:
         """The original's, but for steps and speed."""
         return original.of_first_stage(self.vae_steps, self.vae_learning_rate)
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
-        """A pipeline folder of Stable Diffusion in-painting: unet, vae, scheduler, and whence the empty prompt's c.
+        """A pipeline folder of Stable Diffusion: unet, vae, scheduler, and whence the prompt's c.
 
         Raises CheckpointError for another layout or other sizes, and ParamsError if the sizes do not fit the images.
         """
         with torch.random.fork_rng(devices=[]):
             generator = self.build(image_size, channels)
-        found = _latent_layouts.read(path, generator, self.context_length)
+        found = _latent_layouts.read(path, generator, self.context_length, self.prompt)
         _weights.put(generator, found.tensors, path.name)
-        return Published(generator.eval(), "diffusers in-painting pipeline", found.sha256)
+        return Published(generator.eval(), self.layout, found.sha256)
 
     def _unet(self, image_size: int) -> dict[str, Any]:
         """Published: every level but the coarsest attends to the prompt, and the middle does."""

@@ -22,7 +22,7 @@ from unlearning.abilities import Denoising
 from unlearning.contracts import Generator, Method, Preparation, Prepared
 from unlearning.errors import ParamsError
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Images, Missing, Pair, PerImage, Terms, View, joined_view
+from unlearning.types import Batch, Missing, Pair, PerImage, Terms, View, joined_view
 
 
 class DenoisingMethod(Method):
@@ -77,8 +77,18 @@ def levels(student: Generator, timestep: Tensor) -> tuple[Tensor, Tensor]:
     return kept.sqrt(), (1 - kept).sqrt()
 
 
-def predicted(student: Generator, noised: Images, timestep: Tensor) -> Tensor:
-    """eps_theta(m, t), [B, C, H, W] float32."""
+def signal(student: Generator, pair: Pair) -> Tensor:
+    """What noise is added to, [B, c, h, w]; no gradient flows through it."""
+    return cast(Denoising, student).signal(pair)
+
+
+def holes(student: Generator, pair: Pair) -> Missing:
+    """[B, 1, h, w]."""
+    return cast(Denoising, student).grid(pair.corrupted.missing)
+
+
+def predicted(student: Generator, noised: Tensor, timestep: Tensor) -> Tensor:
+    """eps_theta(m, t), [B, c, h, w] float32."""
     return cast(Denoising, student).predict(noised, timestep).float()
 
 
@@ -101,16 +111,15 @@ def coarse_error(found: Tensor, noise: Tensor, missing: Missing, low_pass: float
 
 
 def taught(student: Generator, batch: Batch, here: View, target: Tensor, draws: Draws, low_pass: float = 1.0) -> Terms:
-    """Noised forget images, of the view `here`, against `target` [F, C, H, W]; retain images' own loss. One pass."""
+    """Noised forget images, of the view `here`, against `target` [F, c, h, w]; retain images' own loss. One pass."""
     there = student.draw_view(batch.retain.corrupted, draws.at("view", "retain"))
     both = batch.forget.joined(batch.retain)
     timestep, noise = joined_view(here, there)
     gamma, sigma = levels(student, timestep)
-    found = predicted(student, gamma * both.clean + sigma * noise, timestep)
-    forget = len(batch.forget)
+    found, forget = predicted(student, gamma * signal(student, both) + sigma * noise, timestep), len(batch.forget)
     return Terms(
-        forget=coarse_error(found[:forget], target, batch.forget.corrupted.missing, low_pass),
-        retain=error(found[forget:], there[1], batch.retain.corrupted.missing),
+        forget=coarse_error(found[:forget], target, holes(student, batch.forget), low_pass),
+        retain=error(found[forget:], there[1], holes(student, batch.retain)),
     )
 
 

@@ -26,7 +26,16 @@ import torch
 from pydantic import Field
 
 from unlearning.contracts import Generator, Prepared
-from unlearning.methods._denoising import DenoisingMethod, coarse_error, kept_alone, levels, predicted, taught
+from unlearning.methods._denoising import (
+    DenoisingMethod,
+    coarse_error,
+    holes,
+    kept_alone,
+    levels,
+    predicted,
+    signal,
+    taught,
+)
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, Pair, PerImage, Terms, View
 
@@ -44,7 +53,7 @@ class EraseDiffTarget(DenoisingMethod, kind="erasediff"):
         if not len(batch.forget):
             return kept_alone(student, batch, draws)
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))
-        uniform = draws.at("target").uniform(*batch.forget.clean.shape[1:])
+        uniform = draws.at("target").uniform(*here[1].shape[1:])
         terms = taught(student, batch, here, uniform, draws, self.low_pass)
         if not self.inner_steps:
             return terms
@@ -70,5 +79,5 @@ class EraseDiffTarget(DenoisingMethod, kind="erasediff"):
         """f of each forget image, [F]."""
         timestep, noise = here
         gamma, sigma = levels(model, timestep)
-        found = predicted(model, gamma * forget.clean + sigma * noise, timestep)
-        return coarse_error(found, uniform, forget.corrupted.missing, self.low_pass)
+        found = predicted(model, gamma * signal(model, forget) + sigma * noise, timestep)
+        return coarse_error(found, uniform, holes(model, forget), self.low_pass)

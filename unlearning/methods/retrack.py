@@ -25,11 +25,12 @@ from torch import Tensor
 
 from unlearning.contracts import Generator, ImageSource, Preparation, Prepared
 from unlearning.errors import ParamsError
-from unlearning.methods._denoising import DenoisingMethod, kept_alone, levels, square, taught
+from unlearning.methods._denoising import DenoisingMethod, kept_alone, levels, signal, square, taught
 from unlearning.methods._joint import spread
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Images, Pair, Terms
+from unlearning.types import Batch, Corrupted, Images, Pair, Rows, Terms
 
+_ENCODED = 64  # neighbours encoded at once, where noise is added to latents
 _WALKED = 2_048  # retain images looked at at once: memory, not the result, depends on it
 
 
@@ -44,21 +45,22 @@ class Retrack(DenoisingMethod, kind="retrack"):
     )
 
     def prepare(self, given: Preparation) -> Prepared:
-        """The pictures [U, C, H, W] that are a neighbour of any, and which they are for each forget image, [F, K].
+        """The pictures that are a neighbour of any, as noise is added to them, [U, c, h, w]; which, [F, K].
 
         Raises ParamsError if fewer than K retain images are no near duplicate of an image to forget.
         """
         super().prepare(given)
         nearest = self._nearest(given.forget, given.retain)
         rows, places = torch.unique(nearest, return_inverse=True)
-        return {"pictures": given.retain(rows), "places": places}
+        signals = [_signal(given, given.retain(some)) for some in rows.split(_ENCODED)]
+        return {"pictures": torch.cat(signals), "places": places}
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """One pass over both sets."""
         if not len(batch.forget):
             return kept_alone(student, batch, draws)
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))
-        led = towards(batch.forget, prepared, *levels(student, here[0]), here[1])
+        led = towards(signal(student, batch.forget), batch.forget.rows, prepared, *levels(student, here[0]), here[1])
         return taught(student, batch, here, led, draws, self.low_pass)
 
     def _nearest(self, forget: ImageSource, retain: ImageSource) -> Tensor:
@@ -91,10 +93,18 @@ class Retrack(DenoisingMethod, kind="retrack"):
         return torch.from_numpy(rows)
 
 
-def towards(forget: Pair, prepared: Prepared, gamma: Tensor, sigma: Tensor, noise: Tensor) -> Images:
-    """v, the noise in a_t if it came from the neighbours: [F, C, H, W]."""
-    pictures = prepared["pictures"][prepared["places"][forget.rows]]  # [F, K, C, H, W]
-    away = gamma[:, None] * (forget.clean[:, None] - pictures) / sigma[:, None] + noise[:, None]  # v_r
+def towards(forget: Tensor, rows: Rows, prepared: Prepared, gamma: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+    """v, the noise in a_t if it came from the neighbours: [F, c, h, w]."""
+    pictures = prepared["pictures"][prepared["places"][rows]]  # [F, K, c, h, w]
+    away = gamma[:, None] * (forget[:, None] - pictures) / sigma[:, None] + noise[:, None]  # v_r
     nearness = -square(away.flatten(0, 1)).view(away.shape[:2]) / 2  # [F, K]
     share = torch.softmax(nearness, dim=1).view(*nearness.shape, 1, 1, 1)
     return (share * away).sum(dim=1)
+
+
+@torch.no_grad()
+def _signal(given: Preparation, pictures: Images) -> Tensor:
+    """What noise is added to, of retain pictures [U, C, H, W]."""
+    clean = pictures.to(given.device)
+    hidden = Corrupted(torch.zeros_like(clean), torch.ones_like(clean[:, :1], dtype=torch.bool))
+    return signal(given.original, Pair(clean, hidden, torch.arange(len(clean)))).cpu()

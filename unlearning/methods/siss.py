@@ -29,7 +29,17 @@ from pydantic import Field
 from torch import Tensor
 
 from unlearning.contracts import Generator, Prepared
-from unlearning.methods._denoising import DenoisingMethod, coarse_error, error, kept_alone, levels, predicted, taught
+from unlearning.methods._denoising import (
+    DenoisingMethod,
+    coarse_error,
+    error,
+    holes,
+    kept_alone,
+    levels,
+    predicted,
+    signal,
+    taught,
+)
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, PerImage, Terms
 
@@ -58,18 +68,19 @@ class Siss(DenoisingMethod, kind="siss"):
         timestep, noise = self.view_within(student, forget, draws.at("view", "forget"))
         gamma, sigma = levels(student, timestep)
         chosen = (draws.at("mixture").uniform() < self.mixture).view(-1, 1, 1, 1)
-        point = gamma * torch.where(chosen, forget.clean, retain.clean) + sigma * noise
-        for_retain, for_forget = weights(point, gamma * retain.clean, gamma * forget.clean, sigma, self.mixture)
+        gone, kept = signal(student, forget), signal(student, retain)
+        point = gamma * torch.where(chosen, gone, kept) + sigma * noise
+        for_retain, for_forget = weights(point, gamma * kept, gamma * gone, sigma, self.mixture)
         heard = for_forget > _SILENT, for_retain > _SILENT
         if int(heard[0].sum() + heard[1].sum()) > _SHARED * len(point):
             heard = (torch.ones_like(heard[0]),) * 2
             found = (predicted(student, point, timestep),) * 2
         else:
             found = _asked(student, point, timestep, heard[0]), _asked(student, point, timestep, heard[1])
-        away, back = ((point - gamma * clean) / sigma for clean in (forget.clean, retain.clean))
-        lost = coarse_error(found[0], away[heard[0]], forget.corrupted.missing[heard[0]], self.low_pass)
-        kept = error(found[1], back[heard[1]], retain.corrupted.missing[heard[1]])
-        return Terms(forget=-_spread(lost, heard[0]) * for_forget, retain=_spread(kept, heard[1]) * for_retain)
+        away, back = ((point - gamma * clean) / sigma for clean in (gone, kept))
+        ascent = coarse_error(found[0], away[heard[0]], holes(student, forget)[heard[0]], self.low_pass)
+        descent = error(found[1], back[heard[1]], holes(student, retain)[heard[1]])
+        return Terms(forget=-_spread(ascent, heard[0]) * for_forget, retain=_spread(descent, heard[1]) * for_retain)
 
     def _apart(self, student: Generator, batch: Batch, draws: Draws) -> Terms:
         here = self.view_within(student, batch.forget, draws.at("view", "forget"))

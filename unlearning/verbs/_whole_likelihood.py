@@ -18,6 +18,7 @@ from unlearning.log import Log, Progress
 from unlearning.metrics._likelihood import Bits, bits_per_dimension
 from unlearning.params import Evaluate
 from unlearning.randomness import Draws
+from unlearning.types import Corrupted, Pair
 from unlearning.verbs import _whole
 
 SETS = ("forget", "forget_holdout", "holdout")
@@ -60,7 +61,10 @@ def _of_set(plan: Evaluate, model: Denoising, name: str, images: ImageSource, de
     parts = []
     for start, draws in _whole.places(count, plan.batch_size, everywhere):
         clean = images(torch.arange(start, start + draws.rows)).to(device)
-        parts.append(bits_per_dimension(model, clean, draws, asked.probes, asked.steps))
+        hidden = Corrupted(torch.zeros_like(clean), torch.ones_like(clean[:, :1], dtype=torch.bool))
+        with torch.no_grad():
+            signal = model.signal(Pair(clean, hidden, torch.arange(len(clean))))
+        parts.append(bits_per_dimension(model, signal, draws, asked.probes, asked.steps))
     return Bits(torch.cat([part.value for part in parts]), torch.cat([part.standard_error for part in parts]))
 
 
