@@ -78,6 +78,9 @@ class Target(_Section):
     forgetting: float = 0.90
     retention: float = 0.97
     sibling_retention: float = 0.93
+    reference_margin: float = Field(
+        0.25, gt=0, lt=1, description="share of the reference's way from the original: what is beyond over-forgets"
+    )
 
 
 class Plant(_Section):

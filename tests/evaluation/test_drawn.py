@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from unlearning.metrics import _copies
+from unlearning.metrics import _copies, _rate
 from unlearning.metrics._inception_score import inception_score
 from unlearning.metrics._neighbourhoods import coverage
 from unlearning.randomness import generator
@@ -36,7 +36,7 @@ def test_the_nearest_of_many_counts_and_black_is_one_away_from_white() -> None:
 )
 def test_wilsons_interval_is_that_of_newcombes_table(count: int, of: int, low: float, high: float) -> None:
     """Newcombe, Statistics in Medicine 17, 1998, table I, method 3."""
-    found = _copies.rate(count, of, 0.95)
+    found = _rate.rate(count, of, 0.95)
     assert (found.count, found.of, found.rate) == (count, of, count / of)
     assert found.low == pytest.approx(low, abs=6e-5)
     assert found.high == pytest.approx(high, abs=6e-5)

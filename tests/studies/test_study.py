@@ -18,7 +18,7 @@ from unlearning.evidence import lineage
 from unlearning.log import silent
 from unlearning.metrics._hypervolume import hypervolume
 from unlearning.studies import Plans
-from unlearning.verbs import _study_base, _study_point, _study_summary, ingest, study, sweep
+from unlearning.verbs import _study_base, _study_point, _study_summary, _study_whole, ingest, study, sweep
 from unlearning.workspace import Workspace
 
 COMMAND = "unlearning study study.yaml"
@@ -174,11 +174,11 @@ def test_a_real_ledger_is_never_used(made: Made, monkeypatch: pytest.MonkeyPatch
 
 def test_the_interval_over_seeds_is_students() -> None:
     values = [0.2, 0.5, 0.6]
-    found = _study_summary.over_seeds(values)
+    found = _study_whole.over_seeds(values)
     arm = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
     assert (found["low"], found["high"]) == pytest.approx((np.mean(values) - arm, np.mean(values) + arm))
     assert (found["least"], found["most"], found["seeds"]) == (0.2, 0.6, 3)
-    assert _study_summary.over_seeds([0.3])["low"] is None
+    assert _study_whole.over_seeds([0.3])["low"] is None
 
 
 def test_the_record_of_a_point_is_canonical_json(made: Made) -> None:

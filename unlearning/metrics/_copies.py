@@ -2,33 +2,19 @@
 
 A drawn picture is a copy if the nearest forget image is nearer than a threshold, as a root mean square over pixels in
 [0, 1], so that the threshold does not depend on the size. Alberti et al., "Data Unlearning in Diffusion Models", ICLR
-2025, count L2 < 10 on 28 x 28 pixels: a root mean square below 10 / 28. The interval of the rate is Wilson's (JASA
-1927), which holds where nothing was found, too.
+2025, count L2 < 10 on 28 x 28 pixels: a root mean square below 10 / 28. How often that is: metrics/_rate.py.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from unlearning.types import Images
 
 _CHUNK = 1024  # drawn pictures at a time: [chunk, M] distances in memory
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How often something came up, of how many, and the Wilson interval."""
-
-    count: int
-    of: int
-    rate: float
-    low: float
-    high: float
 
 
 def nearest(drawn: Images, forget: Images) -> Tensor:
@@ -53,9 +39,3 @@ def similarity(drawn: Tensor, forget: Tensor) -> float | None:
         return None
     unit, targets = (torch.nn.functional.normalize(table.double(), dim=1) for table in (drawn, forget))
     return float(torch.cat([(part @ targets.T).amax(1) for part in torch.split(unit, _CHUNK)]).mean())
-
-
-def rate(count: int, of: int, confidence: float) -> Rate:
-    """`count` of `of`, which is at least 1, with its Wilson interval."""
-    interval = binomtest(count, of).proportion_ci(confidence, method="wilson")
-    return Rate(count, of, count / of, float(interval.low), float(interval.high))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from unlearning.report import whole
+from unlearning.report.grid import grid, interval
 
 Json = Mapping[str, Any]
 
@@ -40,7 +43,7 @@ def _page(summary: Json) -> Iterator[str]:
         "tensors, grew by.\n"
     )
     for panel in summary["panels"]:
-        yield from _panel(panel)
+        yield from _panel(panel, target.get("reference_margin"))  # an older summary has none
     if summary["failed"]:
         yield "## Points that came to nothing\n"
         yield from (f"- `{one['id']}`: {one['sentence']}" for one in summary["failed"])
@@ -60,7 +63,7 @@ def _measured(summary: Json) -> str:
     return ", or ".join(words[measure] for measure in sorted(made_of))
 
 
-def _panel(panel: Json) -> Iterator[str]:
+def _panel(panel: Json, margin: float | None) -> Iterator[str]:
     yield f"## {panel['family']}, forget {panel['forget']}, {panel['corruption']}\n"
     if panel["siblings"]:
         yield f"Siblings: {', '.join(panel['siblings'])}.\n"
@@ -70,6 +73,7 @@ def _panel(panel: Json) -> Iterator[str]:
     head = ("method", *_SCORES.values(), "seeds", "steps", "seconds", "memory, MiB", "hypervolume")
     yield from grid(head, [row for row in rows if row])
     yield ""
+    yield from whole.table(panel, margin)
 
 
 def _ceiling(found: Json | None) -> Iterator[str]:
@@ -109,24 +113,10 @@ def _rows(line: Json) -> Iterator[list[str]]:
         name = f"{line['method']}{value}"
         yield [
             f"**{name}**" if point["meets_target"] else name,
-            *(_interval(point.get(score)) for score in _SCORES),  # an older summary has fewer
+            *(interval(point.get(score)) for score in _SCORES),  # an older summary has fewer
             str(len(point["seeds"])),
             str(point["steps"]),
             f"{point['seconds']['mean']:.0f}",
             "" if point["memory_mib"] is None else f"{point['memory_mib']['mean']:.0f}",
             f"{line['hypervolume']:.3f}" if place == 0 else "",
         ]
-
-
-def _interval(score: Json | None) -> str:
-    if score is None:
-        return ""
-    bounds = "" if score["low"] is None else f" ({score['low']:.3f} to {score['high']:.3f})"
-    return f"{score['mean']:.3f}{bounds}"
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table, its lines; the first column is words, the others are numbers."""
-    yield "| " + " | ".join(head) + " |"
-    yield "| --- " + "| ---: " * (len(head) - 1) + "|"
-    yield from ("| " + " | ".join(row) + " |" for row in rows)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unlearning.report.figures import ROLE_COLOURS, png
-from unlearning.report.quality import grid
+from unlearning.report.grid import grid, percent
 
 Json = Mapping[str, Any]
 
@@ -100,8 +100,8 @@ def _rest(look: Json, role: str) -> list[str]:
     copies, drawn = look["copies"].get(role), look["drawn"].get(role, {})
     score = drawn.get("inception_score")
     return [
-        "" if copies is None else _percent(copies["asked"]),
-        "" if copies is None else _percent(copies["to_come"]),
+        "" if copies is None else percent(copies["asked"]),
+        "" if copies is None else percent(copies["to_come"]),
         _number(_retention(look, role), 3),
         _number(drawn.get("frechet"), 3),
         "" if score is None else f"{score['mean']:.2f}",
@@ -207,10 +207,6 @@ def _levels(copies: Axes, distance: Axes, kept: Axes, looks: Sequence[Json], rol
     kept_by = _retention(looks[-1], role)
     if kept_by is not None:
         kept.axhline(kept_by, color=colour, linestyle=":", linewidth=1.2)
-
-
-def _percent(rate: Json) -> str:
-    return f"{100 * rate['rate']:.2f} ({100 * rate['low']:.2f} to {100 * rate['high']:.2f})"
 
 
 def _number(value: float | None, places: int = 2) -> str:

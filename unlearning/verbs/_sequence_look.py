@@ -20,7 +20,7 @@ from unlearning.contracts import Corruption
 from unlearning.data import manifest
 from unlearning.data.images import ImageSet
 from unlearning.log import Log
-from unlearning.metrics import _copies
+from unlearning.metrics import _copies, _rate
 from unlearning.metrics._beside_reference import side, way
 from unlearning.params import Params
 from unlearning.sequences import Deletions
@@ -99,7 +99,7 @@ def _copies_by_class(params: Params, here: BatchFolder, classes: tuple[str, ...]
         copied = torch.where(distance.amin(0) < plan.copy_distance, distance.argmin(0), len(classes))
         counts = torch.bincount(copied, minlength=len(classes) + 1)[:-1].tolist()
         rates = [
-            asdict(_copies.rate(sum(some), len(drawn), params.evaluate.confidence))
+            asdict(_rate.rate(sum(some), len(drawn), params.evaluate.confidence))
             for some in (counts[:asked], counts[asked:])
         ]
         by_class = dict(zip(classes, counts, strict=True))

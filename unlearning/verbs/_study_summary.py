@@ -8,16 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
 from unlearning import files
 from unlearning.errors import StorageError
 from unlearning.evidence import lineage
 from unlearning.metrics._hypervolume import hypervolume
 from unlearning.studies import Base, Plans, Point, Target
-from unlearning.verbs import _study_base, _study_point
+from unlearning.verbs import _study_base, _study_point, _study_whole
 from unlearning.verbs._study_point import FAILED, FINISHED, Record
+from unlearning.verbs._study_whole import over_seeds
 from unlearning.workspace import Workspace
 
 SCHEMA = "study/1"
@@ -26,7 +24,6 @@ SCORES = (
     "retention", "retention_trained", "sibling_retention", "observer_auc",
 )  # fmt: skip
 WORST, BEST = (0.0, 0.8), (1.0, 1.0)  # of (forgetting, retention); a fifth of what is kept lost is no use to anybody
-_CONFIDENCE = 0.95
 
 Json = dict[str, Any]
 
@@ -65,16 +62,6 @@ def ceiling_file(plans: Plans, base: Base, workspace: Workspace) -> Path:
     return _study_base.home(plans, workspace).root / "ceilings" / f"{base.id}.json"
 
 
-def over_seeds(values: Sequence[float]) -> Json:
-    """Mean, Student's t interval (95 %; none from one seed), and the least and most seen."""
-    mean, seen = float(np.mean(values)), len(values)
-    arm = None
-    if seen > 1:
-        arm = float(stats.t.ppf((1 + _CONFIDENCE) / 2, seen - 1) * np.std(values, ddof=1) / np.sqrt(seen))
-    low, high = (None, None) if arm is None else (mean - arm, mean + arm)
-    return {"mean": mean, "low": low, "high": high, "least": min(values), "most": max(values), "seeds": seen}
-
-
 def _panel(plans: Plans, base: Base, found: Mapping[Point, Record | None], workspace: Workspace) -> Json:
     mine = {
         point: record
@@ -89,6 +76,7 @@ def _panel(plans: Plans, base: Base, found: Mapping[Point, Record | None], works
         "siblings": None if forget is None else list(forget.siblings),
         "reference": None if some is None else _reference(some),
         "observer_auc_original": None if some is None else some["scores"].get("observer_auc_original"),
+        "whole_pictures": _study_whole.anchors(list(mine.values())),
         "ceiling": _ceiling(ceiling_file(plans, base, workspace)),
         "methods": [line for name in plans.study.methods if (line := _line(name, mine, plans.study.target))["points"]],
     }
@@ -133,6 +121,7 @@ def _aggregate(value: Any, records: Sequence[Record], target: Target) -> Json:
     found["steps"] = max(record["steps"] for record in records)
     found["seconds"] = over_seeds([record["seconds"] for record in records])
     found["memory_mib"] = over_seeds(grown) if grown else None
+    found["whole_pictures"] = _study_whole.aggregate(records, target.reference_margin)
     found["meets_target"] = _meets(found, target)
     return found
 
@@ -147,7 +136,7 @@ def _grown(memory: Json | None) -> float | None:
 
 def _meets(found: Json, target: Target) -> bool:
     """Every bound, by the means over seeds; siblings count where there are some."""
-    wanted = target.model_dump()
+    wanted = target.model_dump(exclude={"reference_margin"})
     measured = {name: found[name]["mean"] for name in wanted if found[name] is not None}
     if not {"forgetting", "retention"} <= measured.keys():
         return False

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unlearning.contracts import Compared, Corruption, Generator, ImageSource, Metric
 from unlearning.log import Log
-from unlearning.metrics import _copies
+from unlearning.metrics import _copies, _rate
 from unlearning.metrics._extractors import Extractor
 from unlearning.metrics._inception_score import inception_score
 from unlearning.metrics._likelihood import Bits
@@ -90,7 +90,7 @@ class Judge:
         """The numbers of one model's pictures, None for what cannot be said, and which are copies, [N] bool."""
         distance = _copies.nearest(drawn, self._forget)
         copied = distance < self._plan.drawn.copy_distance
-        rate = asdict(_copies.rate(int(copied.sum()), len(drawn), self._plan.confidence))
+        rate = asdict(_rate.rate(int(copied.sum()), len(drawn), self._plan.confidence))
         others = drawn[~copied][: self._plan.max_images]
         block = {"images": len(drawn), "copies": rate, "nearest": _known(float(distance.min())), "judged": len(others)}
         return block | self._quality(drawn[: self._plan.max_images], others), copied

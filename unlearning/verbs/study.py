@@ -15,7 +15,7 @@ from typing import Any
 from unlearning import files
 from unlearning.errors import DataError, ParamsError
 from unlearning.log import Log, Progress
-from unlearning.report import pareto, quality
+from unlearning.report import pareto, quality, whole
 from unlearning.studies import Base, Plans, Point
 from unlearning.verbs import _study_base, _study_point, _study_summary, _study_workers
 from unlearning.verbs._study_point import FAILED, FINISHED, Record
@@ -91,20 +91,27 @@ def point_folder(plans: Plans, name: str, workspace: Workspace) -> Path:
 
 
 def write(plans: Plans, workspace: Workspace, command: str) -> dict[str, Any]:
-    """study.json, table.md and pareto.png of what is finished by now, in the study's folder."""
+    """study.json, table.md and pareto.png of what is finished by now, in the study's folder.
+
+    And whole_pictures.png, where points were asked for some.
+    """
     place = folder(plans, workspace)
     found = _study_summary.summary(plans, workspace, command)
     files.write_json(place / "study.json", found)
     files.write_bytes(place / "table.md", quality.table(found).encode())
     files.write_bytes(place / "pareto.png", pareto.picture(found))
+    pictures = whole.picture(found)
+    if pictures is not None:
+        files.write_bytes(place / "whole_pictures.png", pictures)
     return found
 
 
 def publish(outcome: Outcome, target: Path) -> Path:
-    """Copy the three files, and nothing else: no picture of the data, no path of this machine."""
+    """Copy the files that `write` writes, and nothing else: no picture of the data, no path of this machine."""
     place = target / str(outcome.summary["name"])
-    for name in ("study.json", "table.md", "pareto.png"):
-        files.write_bytes(place / name, (outcome.folder / name).read_bytes())
+    for name in ("study.json", "table.md", "pareto.png", "whole_pictures.png"):
+        if (outcome.folder / name).is_file():
+            files.write_bytes(place / name, (outcome.folder / name).read_bytes())
     return place
 
 
