@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests import toys
-from unlearning.abilities import Diffusing, Drawing
+from unlearning.abilities import Diffusing, Drawing, Variational
 from unlearning.contracts import Generator
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Pair, joined_view
@@ -62,7 +62,7 @@ def test_does_what_its_recipe_says_before_anything_is_built(kind: str, generator
 
 
 def test_what_is_drawn_is_the_picture_before_it_is_clamped(generator: Generator) -> None:
-    """And gradients go through it to the encoder."""
+    """And gradients go through it to the encoder; not to a posterior, which who draws does not ask."""
     if not isinstance(generator, Drawing):
         pytest.skip("a family that draws in many steps has no picture that gradients flow through")
     pair = toys.pair("retain")
@@ -70,7 +70,10 @@ def test_what_is_drawn_is_the_picture_before_it_is_clamped(generator: Generator)
     clamped = torch.where(pair.corrupted.missing, drawn.clamp(-1, 1), drawn)
     assert torch.equal(clamped, generator.reconstruct(pair.corrupted, Draws(0, 4)))
     drawn.square().sum().backward()
-    assert all(weight.grad is not None and weight.grad.any() for weight in generator.encoder_parameters().values())
+    mine = generator.encoder_parameters()
+    taught = {name for name, weight in mine.items() if weight.grad is not None and weight.grad.any()}
+    assert taught < mine.keys() if isinstance(generator, Variational) else taught == mine.keys()
+    assert taught
 
 
 def test_a_drowned_hole_is_noise_at_every_timestep(generator: Generator) -> None:
