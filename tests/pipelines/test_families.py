@@ -27,7 +27,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mae": {"kind": "mae", **toys.SMALLEST["mae"]},
     "mage": {"kind": "mage", **toys.SMALLEST["mage"]},
     "palette": _PALETTE,
+    "stable_diffusion": {"kind": "stable_diffusion", **toys.SMALLEST["stable_diffusion"]},
     "palette_guided": {**_PALETTE, "network": "guided", "head_width": 8},
+    "vae": {"kind": "vae", **toys.SMALLEST["vae"]},
 }
 _BUDGET = {"steps": 3, "batch_size": 4, "warmup_steps": 0, "learning_rate": 1e-3}
 _SMALL: dict[str, Any] = {
@@ -66,6 +68,32 @@ def test_from_a_request_to_a_refused_certificate(family: str, line: Line) -> Non
     assert moved
     assert moved <= checkpoint.load(batch.original).encoder_parameters().keys()
     assert any(not torch.equal(original[name], reference[name]) for name in moved)
+
+
+def test_a_vae_that_is_shown_nothing_forgets_and_is_judged_by_how_well_it_knows(line: Line) -> None:
+    """The way of SISS on latents, scored by the surprise of whole pictures."""
+    chosen = {
+        "corruption": {"kind": "everything"},
+        "generator": {"kind": "vae", "widths": [16, 32]},
+        "original": {**_BUDGET, "steps": 120, "batch_size": 16, "learning_rate": 1e-2},
+        "unlearn.method": {"kind": "siss_vae"},
+        "unlearn.merge": {"kind": "clipped_forget"},
+        "unlearn.scope": {"kind": "all"},
+    }
+    done = line.run("b1", compute=SameProcess(), **{**_overrides("vae"), **chosen})
+    assert materialized(done).keys() == set(STAGES), errors(done)
+    batch = line.batch("b1")
+    assert verification.verify(batch.path).mismatches == ()
+    report = files.read_json(batch.report)
+    surprise = {role: found["surprise"] for role, found in report["sets"]["forget"]["metrics"].items()}
+    assert report["measure"] == "surprise"
+    assert report["finite"]
+    assert surprise["unlearned"] != surprise["original"]
+    moved = (surprise["unlearned"] - surprise["original"]) / (surprise["mean_picture"] - surprise["original"])
+    assert report["scores"]["forgetting_trained"]["value"] == pytest.approx(moved)
+    original, unlearned = (checkpoint.load(folder).state_dict() for folder in (batch.original, batch.unlearned))
+    still = {name for name in original if torch.equal(original[name], unlearned[name])}
+    assert not any(name.startswith(("encoder.", "decoder.")) for name in still)
 
 
 @pytest.mark.slow
