@@ -51,9 +51,9 @@ def written(home: Path, repository: Path, **changes: Any) -> Deletions:
     """The sequence and its parameter file below `home`, read back."""
     params = yaml.safe_load((repository / "infra" / "studies" / "params" / "digits-ddpm.yaml").read_text())
     params["generator"] = {"kind": "ddpm", **toys.SMALLEST["ddpm"], "widths": [8, 16]}
-    params["original"] = {**_BUDGET, "steps": 60, "batch_size": 32, "learning_rate": 5e-3}
+    params["original"] = {**_BUDGET, "steps": 30, "batch_size": 32, "learning_rate": 5e-3}
     params["unlearn"]["budget"] = {**_BUDGET, "steps": 4, "save_every": 2}
-    params["evaluate"] |= {"max_images": 24, "bootstrap": 100, "drawn": {"images": 40, "copy_distance": 0.35}}
+    params["evaluate"] |= {"max_images": 16, "bootstrap": 100, "drawn": {"images": 40, "copy_distance": 0.35}}
     del params["evaluate"]["likelihood"]
     home.mkdir(parents=True, exist_ok=True)
     (home / "params.yaml").write_text(yaml.safe_dump(params))

@@ -111,7 +111,7 @@ def test_the_table_says_what_the_points_say() -> None:
     assert siss[1].startswith("0.20 (")
     assert siss[2].startswith("6.00 (")
     assert siss[3] == "1.50"
-    assert siss[9:] == ["**over-forgets** by bits, like it by forgetting", "1 and 0 of 2 |"]
+    assert siss[8:] == ["**over-forgets** by bits, like it by forgetting", "1 and 0 of 2 |"]
 
 
 def test_the_picture_has_a_mark_a_seed_and_a_bar_a_model() -> None:

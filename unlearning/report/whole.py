@@ -18,7 +18,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _HEAD = (
     "method", "copies, %", "bits a dimension beyond the original's", "of the reference's way", "forgetting, trained on",
-    "inception score", "Fréchet", "KID", "held-out bits beyond the original's", "beside the reference", "seeds beyond",
+    "inception score", "Fréchet", "held-out bits beyond the original's", "beside the reference", "seeds beyond",
 )  # fmt: skip
 _SAID = {"over_forgets": "**over-forgets**", "remembers": "remembers", "like_reference": "like it", None: "unknown"}
 
@@ -96,7 +96,7 @@ def _beyond(found: Json, original: Json, name: str) -> str:
 
 
 def _quality(found: Json) -> list[str]:
-    return [interval(found[name], places) for name, places in (("inception_score", 2), ("frechet", 2), ("kid", 3))]
+    return [interval(found[name], places) for name, places in (("inception_score", 2), ("frechet", 1))]
 
 
 def _draw_ways(axis: Axes, panel: Json, margin: float) -> None:
