@@ -117,12 +117,11 @@ def _draw_ways(axis: Axes, panel: Json, margin: float) -> None:
         if known:
             mean = [sum(values) / len(known) for values in zip(*known, strict=True)]
             axis.plot([mean[0]], [mean[1]], markersize=9, label=_name(line, point), zorder=3, **style)
-    axis.set_xscale("symlog", linthresh=2.0)
     axis.set_xlabel(
         "NLL of the repeated image: 0 = the original's, 1 = the reference's (right of the band: over-forgets)"
     )
     axis.set_ylabel("inception score of the other pictures")
-    axis.legend(frameon=False, fontsize=7.5, loc="lower left")
+    axis.legend(frameon=False, fontsize=7.5, loc="best")
 
 
 def _draw_copies(axis: Axes, panel: Json) -> None:
