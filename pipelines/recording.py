@@ -13,7 +13,7 @@ from pipelines.metadata import flat
 from pipelines.registry import Registered
 from pipelines.tracking import Run, Subject
 from unlearning import files
-from unlearning.evidence import lineage
+from unlearning.evidence import lineage, plan
 from unlearning.evidence.lineage import Record
 from unlearning.params import Params
 from unlearning.stages import Stage
@@ -25,6 +25,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "original_checkpoint": ("checkpoint.json", "log.jsonl"),
     "reference_checkpoint": ("checkpoint.json", "log.jsonl"),
     "unlearned_checkpoint": ("checkpoint.json", "log.jsonl"),
+    "deletion_plan": ("plan.json",),
     "evaluation_report": ("report.json", "report.html", "figures/*.png"),
     "certificate": ("certificate.json",),
 }
@@ -39,6 +40,8 @@ def subject(stage: Stage, params: Params, batch: BatchFolder) -> Subject:
 def inputs(run: Run, stage: Stage, params: Params, batch: BatchFolder, dvc: DvcProject) -> None:
     """Before the verb: what it will read."""
     chosen = params.model_dump(mode="json", include=set(stage.params))
+    if stage.name == "unlearned_checkpoint":
+        chosen["unlearn"] = plan.read(batch)["unlearn"]
     run.params({name: _text(value) for name, value in flat(chosen)})
     for name, sha256 in lineage.inputs(stage, params, batch).items():
         if name in _CONTEXTS:

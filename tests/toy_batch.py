@@ -15,7 +15,7 @@ from unlearning import files, gates
 from unlearning.evidence import lineage
 from unlearning.log import silent
 from unlearning.params import Params
-from unlearning.verbs import _asset, certify, ingest, request, resolve, retain, seal
+from unlearning.verbs import _asset, certify, ingest, plan, request, resolve, retain, seal
 from unlearning.workspace import BatchFolder, Workspace
 
 CLASSES = ("circle", "square", "triangle", "star")
@@ -90,13 +90,14 @@ def file_requests(workspace: Workspace, *bodies: dict[str, Any]) -> None:
 
 
 def manifests(params: Params, batch: BatchFolder) -> None:
-    """Seal, resolve, retain."""
-    for verb in (seal, resolve, retain):
+    """Seal, resolve, plan, retain."""
+    for verb in (seal, resolve, plan, retain):
         verb.run(params, batch, silent)
 
 
 def fake_training(params: Params, batch: BatchFolder, forgetting: float = 0.95) -> None:
     """Checkpoints that are only bytes, and a report on them with the scores a test wants."""
+    plan.run(params, batch, silent)
     for role in ("original", "reference", "unlearned"):
 
         def fill(folder: Path, key: str, role: str = role) -> dict[str, Any]:

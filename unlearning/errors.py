@@ -32,5 +32,9 @@ class EvidenceError(UnlearningError):
     """A hash, a report or a certificate does not say what the files say."""
 
 
+class PolicyError(UnlearningError):
+    """The policy admits no unlearning for this batch: no rule applies, or the one that does says to suppress."""
+
+
 class StorageError(UnlearningError):
     """A file could not be written (the disk is full, say); what stood there before still stands."""

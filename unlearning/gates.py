@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from unlearning.params import Gates, Threshold
+from unlearning.rules import Gates, Threshold
 
 Status = Literal["pass", "fail", "not_measured"]
 

@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import Field, ValidationError, model_serializer, model_validator
 
 from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain
-
-Goal = Literal["unreconstructable", "never_seen"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from unlearning.rules import OPTIONAL, Gates, Policy, Section
+from unlearning.rules import Goal as Goal
 
 
-class Model(_Section):
+class Model(Section):
     """Under which name the generator is registered and served, and where it comes from if it is not trained here."""
 
     name: str = Field("digits-mae", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
@@ -32,7 +28,7 @@ class Model(_Section):
     )
 
 
-class Data(_Section):
+class Data(Section):
     """Which ingested data set the model was trained on, and how its images enter the model."""
 
     name: str = Field("digits", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="folder below <root>/data")
@@ -41,7 +37,7 @@ class Data(_Section):
     flip: bool = Field(False, description="mirror half of the training images at random")
 
 
-class Retain(_Section):
+class Retain(Section):
     """What stands for the images that must be kept."""
 
     mode: Literal["real", "other_classes", "other_dataset"] = Field(
@@ -66,7 +62,7 @@ class Retain(_Section):
         return self
 
 
-class Budget(_Section):
+class Budget(Section):
     """How long, how fast and how precisely to train."""
 
     steps: int = Field(gt=0)
@@ -108,7 +104,7 @@ class Budget(_Section):
         return self.model_copy(update={**changed, "snapshots": 0})
 
 
-class Stop(_Section):
+class Stop(Section):
     """When forgetting ends before its budget does: the own loss of images of both sets, under views that never change.
 
     A rise is relative to the original's loss. What is kept has the last word.
@@ -126,7 +122,7 @@ class Stop(_Section):
     )
 
 
-class Unlearn(_Section):
+class Unlearn(Section):
     """How the student is made to forget: method x merge x scope. Method `sisa` retrains and reads no other field."""
 
     method: Choice
@@ -152,7 +148,7 @@ class Unlearn(_Section):
         return self
 
 
-class DrawnPictures(_Section):
+class DrawnPictures(Section):
     """Pictures drawn from nothing by the models' own samplers: how many are copies of an image to forget, how good?"""
 
     images: int = Field(
@@ -172,7 +168,7 @@ class DrawnPictures(_Section):
     seed: int = 0
 
 
-class Likelihood(_Section):
+class Likelihood(Section):
     """Relative bits per dimension by the probability-flow ODE (Song et al., ICLR 2021)."""
 
     images: int = Field(0, ge=0, description="of each set, at most; 0 = not measured: it costs steps x probes passes")
@@ -180,7 +176,7 @@ class Likelihood(_Section):
     steps: int = Field(50, ge=2, le=1_000, description="Heun steps; no more than the noise schedule has timesteps")
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """What is measured, on which corruptions, how often."""
 
     corruption: Choice | None = Field(None, description="default: the corruption the model was trained on")
@@ -208,37 +204,14 @@ class Evaluate(_Section):
         return {name: value for name, value in written.items() if asked.get(name, True)}
 
 
-class Threshold(_Section):
-    """One bound of a gate and where the number comes from."""
-
-    value: float
-    source: str = Field(min_length=8, description="why this number: a paper, a policy, a measurement")
-
-
-class Advice(Threshold):
-    """A bound that is reported, and refuses only where `blocking` says so."""
-
-    blocking: bool = Field(False, description="true = a model that misses this bound may not ship")
-
-
-class Gates(_Section):
-    """When a model may ship. The goal of the batch's requests decides which bounds apply."""
-
-    forgetting_at_least: Threshold
-    retention_at_least: Threshold
-    over_forgetting_margin: Threshold
-    reference_distance_at_most: Threshold
-    sibling_retention_at_least: Advice | None = Field(None, description="for evaluate.siblings; absent = no bound")
-
-
-class Report(_Section):
+class Report(Section):
     """What people see."""
 
     show_forget_images: bool = Field(False, description="put pictures of forget images into report.html")
     pictures: int = Field(8, ge=1, le=32, description="images a row")
 
 
-class Params(_Section):
+class Params(Section):
     """The whole of params.yaml."""
 
     model: Model = Model()
@@ -251,6 +224,14 @@ class Params(_Section):
     evaluate: Evaluate
     gates: Gates
     report: Report = Report()
+    policy: Policy = Field(Policy(), description="which way of forgetting is right when; default: what `unlearn` says")
+
+    @model_serializer(mode="wrap")
+    def _what_says_nothing_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that what was made before there was a policy is still current: the same digest."""
+        written: dict[str, Any] = handler(self)
+        silent = {name for name in OPTIONAL if getattr(self, name) == type(self).model_fields[name].default}
+        return {name: value for name, value in written.items() if name not in silent}
 
     @classmethod
     def read(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Params:

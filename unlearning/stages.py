@@ -22,6 +22,12 @@ class Stage:
 _STAGES = (
     Stage("deletion_requests", ("seal",), (), ()),
     Stage("forget_manifest", ("resolve",), ("image_dataset", "deletion_requests"), ("data",)),
+    Stage(
+        "deletion_plan",
+        ("plan",),
+        ("image_dataset", "deletion_requests", "forget_manifest"),
+        ("model", "data", "generator", "corruption", "original", "unlearn", "policy"),
+    ),
     Stage("retain_proxy_set", ("retain",), ("image_dataset", "forget_manifest"), ("data", "retain")),
     Stage(
         "original_checkpoint",
@@ -40,8 +46,8 @@ _STAGES = (
     Stage(
         "unlearned_checkpoint",
         ("unlearn",),
-        ("image_dataset", "forget_manifest", "retain_proxy_set", "original_checkpoint"),
-        ("data", "generator", "corruption", "unlearn"),
+        ("image_dataset", "forget_manifest", "deletion_plan", "retain_proxy_set", "original_checkpoint"),
+        ("data", "generator", "corruption"),  # `unlearn` comes from the plan
         trains=True,
     ),
     Stage(
@@ -51,6 +57,7 @@ _STAGES = (
             "image_dataset",
             "deletion_requests",
             "forget_manifest",
+            "deletion_plan",
             "retain_proxy_set",
             "original_checkpoint",
             "reference_checkpoint",
@@ -65,6 +72,7 @@ _STAGES = (
         (
             "deletion_requests",
             "forget_manifest",
+            "deletion_plan",
             "retain_proxy_set",
             "original_checkpoint",
             "reference_checkpoint",

@@ -29,7 +29,7 @@ from unlearning.data.sharding import Rule
 from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.training import checkpoint
-from unlearning.verbs import ingest, train, unlearn
+from unlearning.verbs import ingest, plan, train, unlearn
 from unlearning.verbs._exact import expected_share_touched
 from unlearning.workspace import BatchFolder, Workspace
 
@@ -81,6 +81,7 @@ def _measured(shards: int, workspace: Workspace) -> list[dict[str, Any]]:
         batch = _batch(params, workspace, table, shards, requests)
         whole_s = train.run(params, batch, silent, "original").facts.get("seconds", whole_s)  # later ones are reused
         reference = train.run(params, batch, silent, "reference")
+        plan.run(params, batch, silent)
         unlearned = unlearn.run(params, batch, silent)
         bits = [checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ("reference", "unlearned")]
         done, (touched, steps) = unlearned.facts["shards"], _simulated(rule, table, requests)

@@ -77,10 +77,10 @@ def test_the_first_stages_say_what_they_made(
     workspace: Workspace, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file_requests(workspace, request_body())
-    for verb in ("seal", "resolve", "retain"):
+    for verb in ("seal", "resolve", "plan", "retain"):
         assert main([verb, *arguments(workspace, repository)]) == 0
     rows = said(capsys)
-    assert [row["asset"] for row in rows] == ["deletion_requests", "forget_manifest", "retain_proxy_set"]
+    assert [row["asset"] for row in rows] == list(STAGES)[:4]
     assert rows[1]["facts"]["forget"] == 10
 
 
@@ -188,6 +188,7 @@ def test_missing_stages_and_data_sets_say_what_makes_them(
     other = arguments(workspace, repository, "--set", "data.name=faces")
     assert "unlearning ingest SOURCE --name faces" in refused(capsys, "resolve", *other)
     assert main(["resolve", *arguments(workspace, repository)]) == 0
+    assert main(["plan", *arguments(workspace, repository)]) == 0
     assert main(["retain", *arguments(workspace, repository)]) == 0
     ledger = snapshot(workspace.root)
     line = refused(capsys, "unlearn", *arguments(workspace, repository))
@@ -289,7 +290,7 @@ def test_the_stages_beside_the_ledger_never_import_torch(workspace: Workspace, r
     code = (
         "import sys\n"
         "from unlearning.__main__ import main\n"
-        "for verb in ('seal', 'resolve', 'retain'): assert main([verb, *sys.argv[1:]]) == 0\n"
+        "for verb in ('seal', 'resolve', 'plan', 'retain'): assert main([verb, *sys.argv[1:]]) == 0\n"
         "assert main(['certify', *sys.argv[1:]]) == 2\n"
         "heavy = {'torch', 'sklearn', 'webdataset'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"

@@ -16,7 +16,7 @@ from unlearning.errors import ParamsError
 from unlearning.evidence import lineage
 from unlearning.log import silent
 from unlearning.params import Params
-from unlearning.verbs import evaluate, ingest, request, resolve, retain, seal, train, unlearn
+from unlearning.verbs import evaluate, ingest, plan, request, resolve, retain, seal, train, unlearn
 from unlearning.workspace import BatchFolder, Workspace
 
 BUDGET = {"steps": 400, "batch_size": 64, "learning_rate": 6e-3, "warmup_steps": 20, "save_every": 400}
@@ -53,6 +53,7 @@ def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
         verb.run(params, batch, silent)
     train.run(params, batch, silent, "original")
     train.run(params, batch, silent, "reference")
+    plan.run(params, batch, silent)
     unlearn.run(params, batch, silent)
     evaluate.run(params, batch, silent)
     return Trained(params, batch)

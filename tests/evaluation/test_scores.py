@@ -11,7 +11,7 @@ import pytest
 
 from unlearning import gates
 from unlearning.metrics._scores import kept, moved, moved_bounded
-from unlearning.params import Gates, Threshold
+from unlearning.rules import Gates, Threshold
 
 SOURCE = "a threshold of this test"
 

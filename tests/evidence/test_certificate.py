@@ -153,7 +153,7 @@ def test_files_that_changed_are_not_certified(tmp_path: Path, repository: Path) 
 
 def test_assets_of_other_parameters_are_not_certified(issued: tuple[Params, BatchFolder], repository: Path) -> None:
     other = toy_params(repository, **{"original.steps": 3, "gates.retention_at_least.value": 0.5})
-    with pytest.raises(ManifestError, match="original_checkpoint was made under other parameters"):
+    with pytest.raises(ManifestError, match="deletion_plan was made under other parameters"):
         certify.run(other, issued[1], silent)
 
 

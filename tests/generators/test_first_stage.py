@@ -23,7 +23,7 @@ from unlearning.randomness import Draws
 from unlearning.scopes.all import All
 from unlearning.training import checkpoint
 from unlearning.types import Corrupted, Pair
-from unlearning.verbs import train, unlearn
+from unlearning.verbs import plan, train, unlearn
 from unlearning.workspace import BatchFolder, Workspace
 
 RECIPES: dict[str, GeneratorRecipe] = {
@@ -198,6 +198,7 @@ def test_each_model_trains_its_own_and_unlearning_never_moves_it(
     record = train.run(params, batch, lines.append, "original")
     assert record.facts["first_stage"]["steps"] == 2
     train.run(params, batch, silent, "reference")
+    plan.run(params, batch, silent)
     unlearn.run(params, batch, silent)
     untrained = toys.built(RECIPES[kind], params.original.seed, channels=3).state_dict()
     original, reference, unlearned = (_fixed(it, kind) for it in (batch.original, batch.reference, batch.unlearned))

@@ -13,7 +13,7 @@ from tests import toy_batch, toys
 from unlearning import files
 from unlearning.log import silent
 from unlearning.training import checkpoint
-from unlearning.verbs import certify, evaluate, train, unlearn
+from unlearning.verbs import certify, evaluate, plan, train, unlearn
 from unlearning.workspace import Workspace
 
 BUDGET = {"steps": 2, "batch_size": 4, "warmup_steps": 0, "learning_rate": 1e-3}
@@ -51,6 +51,7 @@ def test_from_manifests_to_a_certificate(family: str, repository: Path, made: Pa
     params = toy_batch.toy_params(repository, **overrides)
     for role in ("original", "reference"):
         train.run(params, batch, silent, role)
+    plan.run(params, batch, silent)
     unlearn.run(params, batch, silent)
     evaluate.run(params, batch, silent)
     certify.run(params, batch, silent)

@@ -15,7 +15,7 @@ from unlearning.errors import CheckpointError
 from unlearning.log import Progress, silent
 from unlearning.params import Params
 from unlearning.training import checkpoint
-from unlearning.verbs import train, unlearn
+from unlearning.verbs import plan, train, unlearn
 from unlearning.workspace import BatchFolder, Workspace
 
 
@@ -67,6 +67,7 @@ def test_the_original_is_the_published_file(repository: Path, batch: BatchFolder
     kept = checkpoint.load(batch.original).state_dict()
     assert all(torch.equal(kept[name], value) for name, value in published.mae().items())
     train.run(params, batch, silent, "reference")
+    plan.run(params, batch, silent)
     unlearned = unlearn.run(params, batch, silent)
     assert unlearned.inputs["original_checkpoint"] == record.sha256
 
@@ -123,6 +124,7 @@ def test_a_published_tokenizer_serves_the_original_and_the_reference(
     assert original.facts["fixed_parts"]["file"] == "vqgan_jax_strongaug.ckpt"
     assert original.facts["steps"] == 2
     train.run(params, batch, silent, "reference")
+    plan.run(params, batch, silent)
     unlearn.run(params, batch, silent)
     models = [checkpoint.load(folder).state_dict() for folder in (batch.original, batch.reference, batch.unlearned)]
     for name, value in published.vqgan().items():

@@ -109,7 +109,8 @@ def test_without_a_rule_to_stop_no_retain_image_is_read(line: Line, monkeypatch:
 
     batch.lineage("unlearned_checkpoint").unlink(missing_ok=True)
     monkeypatch.setattr(ImageSet, "__call__", watched)
-    stage.run("unlearned_checkpoint", _params(line, **FISHER), batch, silent)
+    for name in ("deletion_plan", "unlearned_checkpoint"):
+        stage.run(name, _params(line, **FISHER), batch, silent)
     forget = set(_keys(batch.forget))
     assert keys
     assert keys <= forget

@@ -97,7 +97,7 @@ def test_a_changed_parameter_is_seen(dvc: Command, project: Path) -> None:
     (project / "params.yaml").write_text(yaml.safe_dump(tree))
     said = dvc("status").stdout
     (project / "params.yaml").write_text(before)
-    assert "unlearned_checkpoint@b1" in said
+    assert "deletion_plan@b1" in said  # from which unlearned_checkpoint has it
     assert "original_checkpoint@b1" not in said
 
 

@@ -10,7 +10,7 @@ from tests import toy_batch, toys
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, silent
 from unlearning.params import Params
-from unlearning.verbs import train, unlearn
+from unlearning.verbs import plan, train, unlearn
 from unlearning.workspace import BatchFolder
 
 # `generator.seed` says where the forgotten person's four pictures lie: slice of a shard, and whether alone in it.
@@ -37,4 +37,7 @@ def made(params: Params, batch: BatchFolder, roles: Sequence[str] = ("original",
 
 def checkpoint_of(params: Params, batch: BatchFolder, role: str, log: Log = silent) -> Record:
     """One of the three."""
-    return unlearn.run(params, batch, log) if role == "unlearned" else train.run(params, batch, log, role)
+    if role != "unlearned":
+        return train.run(params, batch, log, role)
+    plan.run(params, batch, silent)
+    return unlearn.run(params, batch, log)

@@ -198,7 +198,14 @@ def test_the_next_batch_starts_from_the_champion_and_what_went_before_stays_away
     home = workspace.model(params.model.name)
     files.write_json(
         home / "champion.json",
-        {"checkpoint": "batches/b1/unlearned_checkpoint", "sha256": first.sha256, "version": 1},
+        {
+            "checkpoint": "batches/b1/unlearned_checkpoint",
+            "sha256": first.sha256,
+            "batch": "b1",
+            "certificate_sha256": None,
+            "previous": None,
+            "version": 1,
+        },
     )
     body = toy_batch.request_body(request_id=toy_batch.request_id(2), selectors=[{"subject": "person-2"}])
     toy_batch.file_requests(workspace, body)

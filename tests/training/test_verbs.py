@@ -18,7 +18,7 @@ from unlearning.evidence import lineage
 from unlearning.log import Progress, silent
 from unlearning.params import Params
 from unlearning.training import checkpoint
-from unlearning.verbs import train, unlearn
+from unlearning.verbs import plan, train, unlearn
 from unlearning.workspace import BatchFolder, Workspace
 
 SMALL: dict[str, Any] = {
@@ -159,6 +159,7 @@ def test_naive_deletion_never_reads_a_forget_image(
 ) -> None:
     params = _params(repository, unlearn__method={"kind": "naive_deletion"}, unlearn__scope={"kind": "all"})
     train.run(params, batch, silent, "original")
+    plan.run(params, batch, silent)
     watch = _Watch(monkeypatch)
     record = unlearn.run(params, batch, silent)
     assert not watch.keys & _keys(manifest.read(batch.forget))

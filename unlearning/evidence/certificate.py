@@ -2,8 +2,8 @@
 
 Approximate unlearning cannot be proved from parameters (Thudi et al., USENIX Security 2022: the same model is reachable
 with and without the data), so a certificate says "algorithm A at commit C ran on inputs I and passed tests E" and never
-"the data is gone". Claim level C1 is that sentence; C2 is `exactness`, of shards that were trained again. A refused run
-gets a certificate too. No torch: it is composed and checked on an auditor's laptop.
+"the data is gone". Claim level C1 is that sentence; C2 is `exactness`, of what was trained again. A refused run gets a
+certificate too. No torch: it is composed and checked on an auditor's laptop.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 from unlearning import digests, files, gates
 from unlearning.errors import EvidenceError
-from unlearning.evidence import exactness
+from unlearning.evidence import exactness, plan
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
-from unlearning.params import Gates
+from unlearning.rules import OPTIONAL, Gates
 from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder
 
@@ -32,6 +32,7 @@ NOT_CLAIMED = (
     "resistance to an attack or a metric that the report does not name",
     "that near duplicates beyond equal pixels were found",
     "that stored images, older checkpoints, caches and backups were purged",
+    "anything about a filter that was served meanwhile: suppression (C0) is never deletion, and no test here counts it",
     "the identity of who asked: the controller attests it",
     "who wrote this file: it is hashed, not signed",
 )
@@ -49,9 +50,9 @@ def compose(
     report = _report(batch)
     verdict = judged(report, records, params)
     requests = _requests(batch)
-    unlearned = records["unlearned_checkpoint"]
-    exact = _exactness(records, params)
-    level = "C2" if exact is not None and exact["replay"] == "bit-equal" else "C1"
+    unlearned, planned = records["unlearned_checkpoint"], plan.read(batch)
+    exact = _exactness(records, planned["tier"])
+    level = "C2" if exact is not None and exact["replay"] in exactness.EQUAL else "C1"
     return {
         "schema": SCHEMA,
         "batch": batch.key,
@@ -63,8 +64,9 @@ def compose(
         "criteria": verdict.as_rows(),
         "requests": {"count": len(requests), "ids": sorted(request["request_id"] for request in requests)},
         "valid_for": {"unlearned_checkpoint": unlearned.sha256, WEIGHTS: _weights(unlearned)},
+        "policy": plan.said(planned),
         "claims": {
-            "algorithm": {part: params["unlearn"][part] for part in ("method", "merge", "scope")},
+            "algorithm": {part: planned["unlearn"][part] for part in ("method", "merge", "scope")},
             "code": unlearned.code,
             "inputs": unlearned.inputs,
             "tests": [row["name"] for row in verdict.as_rows() if row["status"] == "pass"],
@@ -86,7 +88,8 @@ def judged(report: Mapping[str, Any], records: Mapping[str, Record], params: Map
 
 def sections_sha256(params: Mapping[str, Any], stage: str) -> str:
     """sha256 of the sections a stage reads: equal to `Params.section_digest` and to its record's params_sha256."""
-    return digests.of_value({name: params[name] for name in STAGES[stage].params})
+    named = (name for name in STAGES[stage].params if name in params or name not in OPTIONAL)
+    return digests.of_value({name: params[name] for name in named})
 
 
 def _asset(record: Record, batch: BatchFolder) -> dict[str, Any]:
@@ -105,12 +108,12 @@ def _weights(record: Record) -> str | None:
     return next((file.sha256 for file in record.outputs if file.path == WEIGHTS), None)
 
 
-def _exactness(records: Mapping[str, Record], params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """None for a method that is approximate by its nature."""
-    if params["unlearn"]["method"]["kind"] != exactness.METHOD:
-        return None
+def _exactness(records: Mapping[str, Record], tier: str) -> dict[str, Any] | None:
+    """None for a way that is approximate by its nature."""
     weights = (_weights(records[f"{role}_checkpoint"]) for role in ("unlearned", "reference"))
-    return exactness.replayed(records, *weights)
+    if tier == "exact":
+        return exactness.replayed(records, *weights)
+    return exactness.retrained(records, *weights) if tier == "retrain" else None
 
 
 def _report(batch: BatchFolder) -> Mapping[str, Any]:

@@ -12,11 +12,13 @@ from typing import Any
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import certificate, lineage, verification
+from unlearning.evidence import certificate, lineage, plan, verification
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 from unlearning.params import Params
 from unlearning.workspace import BatchFolder, Workspace
+
+CLEAN = ("exact", "retrain")  # tiers that train anew: their model is a base
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Champion:
     batch: str
     certificate_sha256: str | None
     previous: dict[str, Any] | None  # the same fields of the one it replaced, without its own previous
+    deletions_since_base: int | None = None  # approximate batches; None in a file from before they were counted
+    base: dict[str, Any] | None = None  # version, checkpoint, sha256 and made_at of the last one that was trained clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,13 @@ def promote(params: Params, batch: BatchFolder) -> Promotion:
             _served(workspace, now)
             return Promotion(now, False, verdict)
         _replaceable(now, batch, original)
-        base = now or Champion(0, _kept(batch, original, name, 0), original.sha256, batch.key, None, None)
+        before = now or _first(batch, original, name)
         previous = (
-            base if base.batch != batch.key or base.previous is None else Champion(**base.previous, previous=None)
+            before
+            if before.batch != batch.key or before.previous is None
+            else Champion(**before.previous, previous=None)
         )
-        version = base.version + 1
+        version = before.version + 1
         after = Champion(
             version,
             _kept(batch, unlearned, name, version),
@@ -90,8 +96,37 @@ def promote(params: Params, batch: BatchFolder) -> Promotion:
             sealed,
             {field: value for field, value in asdict(previous).items() if field != "previous"},
         )
+        after = _counted(after, previous, batch)
         files.write_json(file(workspace, name), asdict(after))
     return Promotion(after, True, verdict)
+
+
+def since_base(served: Champion) -> int:
+    """How many approximate deletions it is from its base. Every version was one where nobody counted: at most that."""
+    return served.version if served.deletions_since_base is None else served.deletions_since_base
+
+
+def _first(batch: BatchFolder, original: Record, name: str) -> Champion:
+    """The base that no batch made."""
+    base = Champion(0, _kept(batch, original, name, 0), original.sha256, batch.key, None, None, 0)
+    return replace(base, base=_as_base(base, original.made_at))
+
+
+def _counted(after: Champion, previous: Champion, batch: BatchFolder) -> Champion:
+    """With how far it is from its base: a model that was trained clean is its own."""
+    if plan.read(batch)["tier"] in CLEAN:
+        issued_at = files.read_json(batch.certificate)["issued_at"]
+        return replace(after, deletions_since_base=0, base=_as_base(after, issued_at))
+    return replace(after, deletions_since_base=since_base(previous) + 1, base=previous.base)
+
+
+def _as_base(served: Champion, made_at: str) -> dict[str, Any]:
+    return {
+        "version": served.version,
+        "checkpoint": served.checkpoint,
+        "sha256": served.sha256,
+        "made_at": made_at,
+    }
 
 
 def _examined(params: Params, batch: BatchFolder) -> Verdict:

@@ -143,16 +143,16 @@ class Ledger:
 
         Raises RequestError if nothing is pending and the batch was not sealed before.
         """
-        with self.sealing(batch, dataset) as entries:
+        with self.sealing(batch, dataset) as (entries, _):
             return entries
 
     @contextmanager
-    def sealing(self, batch: str, dataset: str | None = None) -> Iterator[list[Entry]]:
-        """`seal`, kept only if the block ends well: the block writes the sealed requests to a file."""
+    def sealing(self, batch: str, dataset: str | None = None) -> Iterator[tuple[list[Entry], str]]:
+        """`seal`, kept only if the block ends well: it writes the requests, and when they were sealed, to a file."""
         with self._writing() as db:
             sealed = _entries(db, "WHERE batch = ?", (batch,))
             if sealed:
-                yield sealed
+                yield sealed, _sealed_at(db, sealed[0])
                 return
             joining = _pending(db, dataset)
             if not joining:
@@ -160,7 +160,8 @@ class Ledger:
             db.executemany("UPDATE requests SET batch = ? WHERE seq = ?", [(batch, entry.seq) for entry in joining])
             for entry in _entries(db, "WHERE batch = ?", (batch,)):
                 _move(db, entry, "resolving", "sealed")
-            yield _entries(db, "WHERE batch = ?", (batch,))
+            sealed = _entries(db, "WHERE batch = ?", (batch,))
+            yield sealed, _sealed_at(db, sealed[0])
 
     def move(self, entry: Entry, new: str, reason: str) -> None:
         """Change the state of one request. Raises RequestError if that is not legal from the state it is in now."""
@@ -249,6 +250,12 @@ def nothing_pending(batch: str, dataset: str | None) -> str:
 def _entries(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Entry]:
     rows = db.execute(f"SELECT {_COLUMNS} FROM requests {where} ORDER BY seq", values)
     return [Entry(*row) for row in rows]
+
+
+def _sealed_at(db: sqlite3.Connection, entry: Entry) -> str:
+    """When the batch of `entry` was sealed, RFC 3339: however often its files are made again."""
+    order = "WHERE request_seq = ? AND reason = 'sealed' ORDER BY seq DESC LIMIT 1"
+    return str(db.execute(f"SELECT at FROM events {order}", (entry.seq,)).fetchone()[0])
 
 
 def _pending(db: sqlite3.Connection, dataset: str | None) -> list[Entry]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from unlearning import policy
 from unlearning.abilities import Denoising, Scoring, Sharding
 from unlearning.contracts import Attack, Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
 from unlearning.errors import ParamsError
@@ -29,9 +30,10 @@ def check(params: Params) -> None:
     register()
     generator = GeneratorRecipe.chosen(params.generator, "generator")
     _refuse_unread(Corruption.chosen(params.corruption, "corruption"), generator, "corruption")
-    _refuse_unable(Method.chosen(params.unlearn.method, "unlearn.method"), generator)
-    Merge.chosen(params.unlearn.merge, "unlearn.merge")
-    _refuse_decay(Scope.chosen(params.unlearn.scope, "unlearn.scope"), params.unlearn.budget)
+    for where, unlearn in policy.reachable(params):
+        _refuse_unable(Method.chosen(unlearn.method, f"{where}.method"), generator)
+        Merge.chosen(unlearn.merge, f"{where}.merge")
+        _refuse_decay(Scope.chosen(unlearn.scope, f"{where}.scope"), unlearn.budget)
     if params.evaluate.corruption is not None:
         evaluated = Corruption.chosen(params.evaluate.corruption, "evaluate.corruption")
         _refuse_unread(evaluated, generator, "evaluate.corruption")

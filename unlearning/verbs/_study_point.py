@@ -77,6 +77,7 @@ def _made(plans: Plans, point: Point, workspace: Workspace, log: Log) -> Record:
     _study_base.require(plans.base_params(point.base), base)
     key = _key(params, base)
     _study_base.share(params, base, batch)
+    stage.run("deletion_plan", params, batch, log)
     costs = _unlearn(params, batch, log)
     stage.run("evaluation_report", params, batch, log)
     report, records = files.read_json(batch.report), {name: lineage.read(batch, name) for name in _assets()}
@@ -150,4 +151,4 @@ def _key_now(plans: Plans, point: Point, workspace: Workspace) -> str:
 
 
 def _assets() -> tuple[str, ...]:
-    return (*_study_base.SHARED, "unlearned_checkpoint", "evaluation_report")
+    return (*_study_base.SHARED, "deletion_plan", "unlearned_checkpoint", "evaluation_report")

@@ -25,7 +25,7 @@ from unlearning.contracts import Corruption, ImageSource, Metric
 from unlearning.data import manifest
 from unlearning.data.images import ImageSet
 from unlearning.errors import ParamsError
-from unlearning.evidence import lineage
+from unlearning.evidence import lineage, plan
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.metrics import _extractors, _observer
@@ -34,7 +34,7 @@ from unlearning.metrics.mse import Mse
 from unlearning.params import Params
 from unlearning.randomness import generator
 from unlearning.training import checkpoint
-from unlearning.verbs import _attacked, _scored, _whole, _whole_pictures, _written
+from unlearning.verbs import _attacked, _planned, _scored, _whole, _whole_pictures, _written
 from unlearning.verbs._asset import make
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
@@ -52,6 +52,7 @@ ROLES = ("original", "unlearned", "reference")
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Make the asset evaluation_report: report.json, report.html, per_image.parquet, figures/*.png."""
+    params = _planned.applied(params, batch)  # `unlearn` as it was carried out
     check(params)
     return make("evaluation_report", params, batch, log, lambda folder, key: _fill(params, batch, log, folder))
 
@@ -203,6 +204,7 @@ def _report(
         "seeds": list(params.evaluate.seeds),
         "confidence": params.evaluate.confidence,
         "method": params.unlearn.model_dump(mode="json"),
+        "policy": plan.said(plan.read(batch)),
     }
     verdict = gates.evaluate(report, params.gates, checkpoints)
     return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}

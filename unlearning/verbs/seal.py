@@ -28,8 +28,9 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
     def fill(folder: Path, key: str) -> dict[str, Any]:
         # A crash between ledger and folder is healed here: a batch that is sealed gives the same requests again.
-        with ledger.sealing(batch.key, dataset) as entries:
+        with ledger.sealing(batch.key, dataset) as (entries, sealed_at):
             said = {"schema": "batch/1", "batch": batch.key, "goal": entries[0].goal, "count": len(entries)}
+            said["sealed_at"] = sealed_at  # deadlines are counted from it, so that a plan reads no clock
             files.write_bytes(folder / "requests.jsonl", b"".join(entry.body.encode() + b"\n" for entry in entries))
             files.write_json(folder / "batch.json", said)
         return {"goal": entries[0].goal, "requests": len(entries)}

@@ -9,30 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import torch
-
 from unlearning import digests, files
-from unlearning.contracts import Corruption, GeneratorRecipe
-from unlearning.data import index, manifest
-from unlearning.data.batches import Batches
-from unlearning.data.images import ImageSet
-from unlearning.errors import CheckpointError, EvidenceError, ManifestError, ParamsError, StorageError
+from unlearning.contracts import GeneratorRecipe
+from unlearning.data import manifest
+from unlearning.errors import CheckpointError, EvidenceError, ParamsError, StorageError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.generators.sharded import ShardedRecipe
 from unlearning.log import Log, Progress
-from unlearning.merges.weighted_sum import WeightedSum
 from unlearning.methods.naive_deletion import NaiveDeletion
 from unlearning.params import Params
-from unlearning.scopes.all import All
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
-from unlearning.training.loop import train
 from unlearning.training.parallel import World
-from unlearning.training.run import Run
-from unlearning.training.task import Place
-from unlearning.verbs import _exact, _first_stage, _published
+from unlearning.verbs import _exact, _published, _scratch
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
@@ -58,52 +48,13 @@ def run(params: Params, batch: BatchFolder, log: Log, role: str) -> Record:
 
 
 def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, log: Log) -> Fitted:
-    budget, recipe = params.original, GeneratorRecipe.chosen(params.generator, "generator")
+    recipe = GeneratorRecipe.chosen(params.generator, "generator")
     if isinstance(recipe, ShardedRecipe):
         if role == "original":
             return _exact.original(params, batch, recipe, world, key, log)
         return _exact.reference(params, batch, recipe, _start_of_deletion(params, batch), world, key, log)
-    table, left_out = _images(params, batch, role)
-    with torch.random.fork_rng():
-        torch.manual_seed(budget.seed)
-        student = recipe.build(params.data.image_size, params.data.channels)
-    published = _published.read(params, recipe)
-    if published is not None:
-        _published.take_over(student, published)
-    place = Place.of(world, budget.seed, budget.batch_size)
-    images = ImageSet(table, batch.workspace, params.data)
-    method, merge, scope = NaiveDeletion(), WeightedSum(), All()
-    task = Run(
-        stage=f"{role}_checkpoint",
-        student=student,
-        original=None,
-        method=method,
-        merge=merge,
-        scope=scope,
-        corruption=Corruption.chosen(params.corruption, "corruption"),
-        batches=Batches(None, images, budget.batch_size, budget.seed, place.first, place.rows, flip=params.data.flip),
-        budget=budget,
-        recipe={"key": key},
-    )
-    work = batch.workspace.work(key)
-    laid = _first_stage.lay(task, recipe, world, work, log) if published is None else {}
-    trained = train(task, world, work, log)
-    facts = {"role": role, "images": len(table), "left_out": left_out, "seed": budget.seed, **laid}
-    facts |= {} if published is None else {"fixed_parts": _published.facts(params, published)}
-    chosen = {"method": method.model_dump(), "merge": merge.model_dump(), "scope": scope.model_dump()}
-    return Fitted(student, recipe, trained, {**facts, **chosen, "batch_size": budget.batch_size})
-
-
-def _images(params: Params, batch: BatchFolder, role: str) -> tuple[pa.Table, int]:
-    """The training images of a role, and how many were left out. Raises ManifestError if none is left."""
-    every = manifest.only(index.read(batch.workspace.dataset(params.data.name)), "train")
-    kept = every if role == "original" else manifest.minus(every, manifest.read(batch.forget))
-    if not len(kept):
-        raise ManifestError(
-            f"batch {batch.key}: no training image of data set {params.data.name!r} is left for the {role} model; "
-            f"requests must leave something to keep"
-        )
-    return kept, len(every) - len(kept)
+    forget = () if role == "original" else (manifest.read(batch.forget),)
+    return _scratch.fit(_scratch.without(params, batch, role, NaiveDeletion(), *forget), params, batch, world, key, log)
 
 
 def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: str, train: Train) -> dict[str, Any]:

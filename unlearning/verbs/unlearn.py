@@ -28,6 +28,7 @@ from unlearning.errors import ManifestError, ParamsError
 from unlearning.evidence.lineage import Record
 from unlearning.generators.sharded import ShardedRecipe
 from unlearning.log import Log
+from unlearning.methods.retrain import Retrain
 from unlearning.params import Params
 from unlearning.randomness import Draws
 from unlearning.training import checkpoint, snapshots
@@ -38,23 +39,31 @@ from unlearning.training.run import Run
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.stopping import Stopping
 from unlearning.training.task import Place
-from unlearning.verbs import _exact
+from unlearning.verbs import _exact, _planned, _retrain
 from unlearning.verbs._kinds import check
-from unlearning.verbs._together import Fitted, make_together
+from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
 
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Make unlearned_checkpoint. Run again after a crash to resume.
 
-    Raises ParamsError, ManifestError, DataError or CheckpointError, with the asset as it was.
+    What `unlearn` says is what the batch's plan says. Raises ParamsError, ManifestError, DataError or CheckpointError,
+    and PolicyError where the plan is to suppress, with the asset as it was.
     """
+    _planned.refuse_outdated(params, batch)
+    params = _planned.applied(params, batch)
     check(params)
+    again = params.unlearn.method.kind == Retrain.kind
 
     def fit(world: World, key: str, log: Log) -> Fitted:
-        return _fit(params, batch, world, key, log)
+        return (_retrain.fit if again else _fit)(params, batch, world, key, log)
 
-    return make_together("unlearned_checkpoint", params, batch, log, fit, lambda folder, key, train: train(folder))
+    def fill(folder: Path, key: str, train: Train) -> dict[str, Any]:
+        _planned.refuse_suppressed(params, batch)
+        return _retrain.fill(params, batch, folder, train, log) if again else train(folder)
+
+    return make_together("unlearned_checkpoint", params, batch, log, fit, fill)
 
 
 def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -> Fitted:

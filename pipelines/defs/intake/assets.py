@@ -29,3 +29,11 @@ forget_manifest = stage_asset(
     description="Every stored image that the requests cover, equal pixels included.",
     pool="ledger",
 )
+
+deletion_plan = stage_asset(
+    "deletion_plan",
+    group="intake",
+    kinds={"json"},
+    description="Which way of forgetting the policy has this batch take: exact, approximate, retrain or suppress; why.",
+    pool="ledger",
+)

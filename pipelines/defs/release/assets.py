@@ -18,8 +18,8 @@ certificate = stage_asset(
     "certificate",
     group="release",
     kinds={"json"},
-    description="What was run, on which bytes, with which result; claim level C1, or `refused`. Check it offline with "
-    "`unlearning verify`.",
+    description="What was run, on which bytes, with which result; claim level C1 or C2, or `refused`. Check it offline "
+    "with `unlearning verify`.",
     pool="ledger",
 )
 

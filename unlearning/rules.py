@@ -1,0 +1,101 @@
+"""The sections of params.yaml that say what may happen: which way of forgetting is right, and what may ship."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Goal = Literal["unreconstructable", "never_seen"]
+Tier = Literal["exact", "approximate", "retrain", "suppress"]
+Selected = Literal["sample_key", "content_sha256", "subject", "class"]
+
+OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
+OPTIONAL = ("policy",)  # sections that are not written where they say nothing
+
+
+class Section(BaseModel):
+    """A part of params.yaml: frozen, and a typo is named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class When(Section):
+    """What must hold of a batch for a rule to apply; what is left out holds. A number that is not known never does."""
+
+    sharded: bool | None = Field(None, description="true: the generator is `sharded`; false: it is not")
+    images_at_most: int | None = Field(None, ge=0, description="training images that the requests cover")
+    share_at_most: float | None = Field(None, ge=0, le=1, description="the same, of all training images")
+    selectors: tuple[Selected, ...] = Field((), description="every selector of every request is one of these")
+    days_left_at_least: int | None = Field(None, description="calendar days from sealing to the earliest deadline")
+    days_left_at_most: int | None = Field(None, description="the same; below 0 the deadline has passed")
+    goal: Goal | None = None
+
+
+class Rule(Section):
+    """If `when` holds, `then` this, `because` of that."""
+
+    when: When = When()
+    then: Tier
+    unlearn: dict[str, Any] = Field(
+        {}, description="put over `unlearn`: method, merge and scope are replaced, budget is changed field by field"
+    )
+    because: str = Field(min_length=8, description="why this rule stands here; it is read in the plan and certificate")
+
+    @model_validator(mode="after")
+    def _overrides_an_approximation(self) -> Rule:
+        unknown = sorted(set(self.unlearn) - set(OVERRIDABLE))
+        if unknown:
+            raise ValueError(f"a rule may not change unlearn.{unknown[0]}; {', '.join(OVERRIDABLE)} are right")
+        if self.unlearn and self.then != "approximate":
+            raise ValueError(f"unlearn is read by then: approximate alone; none is right with {self.then}")
+        method = self.unlearn.get("method")
+        if isinstance(method, dict) and method.get("kind") in ("sisa", "retrain"):
+            raise ValueError("sisa and retrain are no approximations; then: exact, or then: retrain is right")
+        return self
+
+
+class Drift(Section):
+    """How far approximate deletions may lead from the last model that was trained clean.
+
+    Per-request guarantees assume that requests do not depend on answers (Gupta et al., "Adaptive Machine Unlearning",
+    NeurIPS 2021), so deletions of one base are counted and bounded.
+    """
+
+    deletions: int | None = Field(
+        None, ge=0, description="promoted batches since the base, with this one; search 1 to 20"
+    )
+    distance: float | None = Field(
+        None, gt=0, description="of the served weights from the base's, |w - b| / |b|; measure it on your own sequence"
+    )
+
+
+class Policy(Section):
+    """Which way of forgetting a batch takes: the first rule that applies. No rules: what `unlearn` says, always."""
+
+    rules: tuple[Rule, ...] = ()
+    days: int = Field(30, gt=0, le=3650, description="from submitted_at to the deadline; GDPR a month, CCPA 45 days")
+    drift: Drift = Drift()
+
+
+class Threshold(Section):
+    """One bound of a gate and where the number comes from."""
+
+    value: float
+    source: str = Field(min_length=8, description="why this number: a paper, a policy, a measurement")
+
+
+class Advice(Threshold):
+    """A bound that is reported, and refuses only where `blocking` says so."""
+
+    blocking: bool = Field(False, description="true = a model that misses this bound may not ship")
+
+
+class Gates(Section):
+    """When a model may ship. The goal of the batch's requests decides which bounds apply."""
+
+    forgetting_at_least: Threshold
+    retention_at_least: Threshold
+    over_forgetting_margin: Threshold
+    reference_distance_at_most: Threshold
+    sibling_retention_at_least: Advice | None = Field(None, description="for evaluate.siblings; absent = no bound")
