@@ -22,7 +22,14 @@ from unlearning.verbs import _own_requests, _study_base, stage
 from unlearning.workspace import BatchFolder, Workspace
 
 ALL = "all"  # the batch whose forget set is what all requests name
-_MADE = ("deletion_requests", "forget_manifest", "retain_proxy_set", "original_checkpoint", "unlearned_checkpoint")
+_MADE = (
+    "deletion_requests",
+    "forget_manifest",
+    "deletion_plan",
+    "retain_proxy_set",
+    "original_checkpoint",
+    "unlearned_checkpoint",
+)
 
 
 def home(deletions: Deletions, workspace: Workspace) -> Workspace:
