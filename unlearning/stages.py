@@ -21,7 +21,7 @@ class Stage:
 
 _STAGES = (
     Stage("deletion_requests", ("seal",), (), ()),
-    Stage("forget_manifest", ("resolve",), ("image_dataset", "deletion_requests"), ("data",)),
+    Stage("forget_manifest", ("resolve",), ("image_dataset", "deletion_requests"), ("model", "data")),
     Stage(
         "deletion_plan",
         ("plan",),
@@ -84,3 +84,21 @@ _STAGES = (
 )
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _STAGES}
+
+# Beside a batch's line: made when somebody asks, read by no stage, tracked by no dvc.yaml.
+_BESIDE = (
+    Stage(
+        "interim_filter",
+        ("suppress",),
+        ("image_dataset", "forget_manifest", "retain_proxy_set"),
+        ("data", "corruption", "evaluate", "suppress"),
+        trains=True,
+    ),
+)
+
+BESIDE: dict[str, Stage] = {stage.name: stage for stage in _BESIDE}
+
+
+def named(name: str) -> Stage:
+    """The stage of that name, of the line or beside it."""
+    return STAGES[name] if name in STAGES else BESIDE[name]

@@ -81,6 +81,11 @@ class BatchFolder:
         return self.asset("forget_manifest") / "forget.parquet"
 
     @property
+    def earlier(self) -> Path:
+        """What earlier batches of the model forgot, Parquet; there only where any was served before this one."""
+        return self.asset("forget_manifest") / "earlier.parquet"
+
+    @property
     def retain(self) -> Path:
         """What the model must keep, or stands in for it, Parquet."""
         return self.asset("retain_proxy_set") / "retain.parquet"

@@ -245,7 +245,7 @@ def test_who_is_shown_something_takes_more_than_nothing_and_who_is_told_nothing_
 
     check("ddpm", "everything")
     check("ddpm", "center_hole")
-    with pytest.raises(ParamsError, match="reads only what is wholly visible; of the generators palette, .*takes it"):
+    with pytest.raises(ParamsError, match=r"reads only what is wholly visible; of the generators palette, .*takes it"):
         check("ddpm", "downsample")
-    with pytest.raises(ParamsError, match="of the generators ddpm, palette, .*takes it"):
+    with pytest.raises(ParamsError, match=r"of the generators ddpm, palette, .*takes it"):
         check("mae", "everything")

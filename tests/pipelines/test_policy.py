@@ -14,6 +14,7 @@ from tests.pipelines.greys import file_for, root_of_greys
 from tests.pipelines.line import OVERRIDES, Line, errors, failures, materialized
 from tests.pipelines.same_process import SameProcess
 from unlearning import files
+from unlearning.data import manifest
 from unlearning.errors import EvidenceError, PolicyError
 from unlearning.evidence import drift, lineage, plan, promotion, verification
 from unlearning.log import silent
@@ -85,9 +86,16 @@ def test_a_drift_budget_of_two_makes_the_third_batch_a_retraining_without_all_th
     forget = [lineage.read(greys.batch(f"b{number}"), "forget_manifest").facts for number in (1, 2, 3)]
     assert facts["left_out"] == sum(one["splits"]["train"] for one in forget)
     assert (now.deletions_since_base, now.base["version"], now.base["sha256"]) == (0, 3, now.sha256)
+    reference = lineage.read(greys.batch("b3"), "reference_checkpoint").facts
+    assert reference["left_out"] == facts["left_out"]  # it never saw what earlier batches forgot, either
     said = files.read_json(greys.batch("b3").certificate)
-    assert (said["claim_level"], said["exactness"]["replay"]) == ("C1", "differs")
-    assert f"it left out {facts['left_out']} training images" in said["exactness"]["reason"]
+    assert (said["claim_level"], said["exactness"]["replay"]) == ("C2", "one training")
+
+    # What an earlier batch forgot is stored still, and neither kept nor held out by a later one.
+    first = manifest.read(greys.batch("b1").forget)
+    for kept in (greys.batch("b2").retain, greys.batch("b2").holdout, greys.batch("b3").retain):
+        assert len(manifest.minus(manifest.read(kept), first)) == len(manifest.read(kept))
+    assert len(manifest.read(greys.batch("b3").earlier)) == sum(one["forget"] for one in forget[:2])
 
     # Made again after it was served, the first batch's plan is still the one it was carried out by.
     before = files.read_json(plan.file(greys.batch("b3")))
@@ -134,7 +142,10 @@ def test_what_is_to_be_suppressed_is_not_unlearned_and_its_requests_stay_open(gr
     assert plan.read(greys.batch("b5"))["seen"]["days_left"] is not None
     sentence = failures(done).get("unlearned_checkpoint", "") or errors(done)
     assert "the policy unlearns nothing now (suppress by rule 1 (" in sentence
-    assert "digits-mae version 3 stays, without a filter of ours, its requests stay open" in sentence
+    assert (
+        "digits-mae version 3 stays, without a filter of ours (`unlearning suppress --batch b5` makes one), "
+        in sentence
+    )
     assert [entry.state for entry in Ledger(greys.workspace.ledger).entries("b5")] == ["scheduled"]
 
 
@@ -149,13 +160,16 @@ def test_a_policy_without_an_admissible_way_is_refused_and_leaves_no_trace(greys
     assert toy_batch.snapshot(greys.workspace.root) == before
 
 
-def test_a_retraining_is_refused_where_what_was_forgotten_before_is_no_longer_known(greys: Line) -> None:
-    path = greys.batch("b1").forget
+def test_a_batch_is_refused_where_what_was_forgotten_before_is_no_longer_known(greys: Line) -> None:
+    file_for(greys, 7, "person-7")
+    path, params = greys.batch("b1").forget, _params(greys)
     content = path.read_bytes()
+    stage.run("deletion_requests", params, greys.batch("b7"), silent)
     path.unlink()
     path.write_bytes(content[:-1])
     try:
         with pytest.raises(EvidenceError, match="b1 was forgotten under this model, and its forget manifest is not"):
-            stage.run(plan.ASSET, _params(greys, **{"policy.rules": RULES[1:]}), greys.batch("b6"), silent)
+            stage.run("forget_manifest", params, greys.batch("b7"), silent)
     finally:
         path.write_bytes(content)
+    assert not greys.batch("b7").forget.exists()

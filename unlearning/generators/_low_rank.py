@@ -50,7 +50,7 @@ def adapt(generator: Generator, rank: int) -> Generator:
         )
     for name in linear:
         parent, _, last = name.rpartition(".")
-        setattr(modules[parent], last, LowRank(modules[name], rank))  # type: ignore[arg-type]  # a Linear, see above
+        setattr(modules[parent], last, LowRank(modules[name], rank))  # a Linear, see above
     for module in generator.modules():
         if not isinstance(module, LowRank):
             for name, weight in list(module.named_parameters(recurse=False)):

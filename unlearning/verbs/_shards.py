@@ -72,7 +72,7 @@ class Plan:
     def key(self, shard: int, rows: Dealt) -> str:
         """sha256 of everything that the member is a function of."""
         data = self.data.model_dump(mode="json", exclude={"name"})
-        made_of = [self.recipe.of.model_dump(mode="json"), self.budget.model_dump(mode="json")]
+        made_of: list[Any] = [self.recipe.of.model_dump(mode="json"), self.budget.model_dump(mode="json")]
         made_of += [self.corruption.model_dump(mode="json"), data, shard, rows.content(self.recipe.slices)]
         made_of += [self.recipe.adapters, self.fixed_sha256]
         return digests.of_value([*made_of, unlearning.__version__])

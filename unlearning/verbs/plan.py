@@ -10,18 +10,15 @@ from typing import Any
 
 from unlearning import files, policy
 from unlearning.data import index, manifest
-from unlearning.errors import EvidenceError, StorageError
-from unlearning.evidence import drift, lineage
+from unlearning.evidence import drift
 from unlearning.evidence import plan as plans
 from unlearning.evidence.drift import Start
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.params import Params
 from unlearning.policy import Seen
-from unlearning.verbs import _asset, _ledger
+from unlearning.verbs import _asset
 from unlearning.workspace import BatchFolder
-
-_FORGOTTEN = frozenset({"promoted", "purging", "completed"})  # states of a request whose batch was served
 
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
@@ -104,32 +101,5 @@ def _training(params: Params, batch: BatchFolder) -> dict[str, Any]:
     sections = ("model", "data", "generator", "corruption", "original")
     return {
         "training_sha256": params.section_digest(*sections),
-        "forgotten": [{"batch": one.key, "sha256": _manifest(one)} for one in _forgotten(params, batch)],
+        "forgotten": files.read_json(batch.asset("forget_manifest") / "resolution.json").get("earlier", []),
     }
-
-
-def _forgotten(params: Params, batch: BatchFolder) -> Iterator[BatchFolder]:
-    """Every other batch that was served under this model's name, by key."""
-    ledger = _ledger.of(batch.workspace)
-    for other in batch.workspace.batches():
-        try:
-            certified_for = files.read_json(other.certificate)["params"]["model"]["name"]
-        except (StorageError, KeyError, TypeError):
-            continue
-        served = any(entry.state in _FORGOTTEN for entry in ledger.entries(other.key))
-        if other.key != batch.key and certified_for == params.model.name and served:
-            yield other
-
-
-def _manifest(other: BatchFolder) -> str:
-    """sha256 of its forget manifest. Raises EvidenceError where it is gone: its images could not be left out."""
-    try:
-        record = lineage.read(other, "forget_manifest")
-        if lineage.intact(record, other):
-            return record.sha256
-    except StorageError:
-        pass
-    raise EvidenceError(
-        f"{other.asset('forget_manifest')}: batch {other.key} was forgotten under this model, and its forget manifest "
-        f"is not the recorded one; restore it, for a retraining must leave its images out too"
-    )

@@ -18,12 +18,13 @@ from unlearning.params import Params
 from unlearning.requests import resolution, states
 from unlearning.requests.ledger import Entry, Ledger
 from unlearning.requests.resolution import Found
-from unlearning.verbs import _asset, _ledger
+from unlearning.verbs import _asset, _ledger, _served
+from unlearning.verbs._served import Served
 from unlearning.workspace import BatchFolder
 
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
-    """Write forget.parquet and resolution.json.
+    """Write forget.parquet and resolution.json, and earlier.parquet: what earlier batches of the model forgot.
 
     A request that matches nothing becomes `not_found`; if none matches, RequestError: there is nothing to forget.
     RequestError too where nothing would be left to retain, and ManifestError where the batch was resolved to other rows
@@ -45,16 +46,37 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         forget = resolution.forget_table([one for one in found if len(one.covered)], table)
         _refuse_other_rows(forget, batch)
         manifest.write(folder / "forget.parquet", forget)
-        files.write_json(folder / "resolution.json", _resolution(params, batch, table, forget, entries, found))
+        earlier = _served.rows(served)
+        if earlier is not None:
+            manifest.write(folder / "earlier.parquet", earlier)
+        said = _resolution(params, batch, table, forget, entries, found)
+        said |= {"earlier": [one.as_json() for one in served]} if served else {}
+        files.write_json(folder / "resolution.json", said)
         return {
             "forget": len(forget),
+            **({} if earlier is None else {"forgotten_earlier": len(earlier)}),
             "splits": dict(Counter(forget["split"].to_pylist())),
             "not_found": sum(not len(one.covered) for one in found),
         }
 
+    served = _earlier(params, batch)
     record = _asset.make("forget_manifest", params, batch, log, fill)
     _follow(ledger, batch)
     return record
+
+
+def _earlier(params: Params, batch: BatchFolder) -> list[Served]:
+    """The batches served before this one. A manifest that knows of others is made again, unless served itself."""
+    served = _served.before(params, batch)
+    try:
+        known = files.read_json(batch.asset("forget_manifest") / "resolution.json").get("earlier", [])
+    except StorageError:
+        return served
+    if known != [one.as_json() for one in served]:
+        if _served.was_served(batch):
+            return [one for one in served if one.as_json() in known]
+        batch.lineage("forget_manifest").unlink(missing_ok=True)
+    return served
 
 
 def _why(entries: list[Entry], table: pa.Table) -> str:

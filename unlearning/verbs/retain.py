@@ -17,7 +17,7 @@ from unlearning.errors import ManifestError
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log
 from unlearning.params import Params, Retain
-from unlearning.verbs import _asset
+from unlearning.verbs import _asset, _served
 from unlearning.workspace import BatchFolder
 
 
@@ -31,9 +31,11 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     def fill(folder: Path, key: str) -> dict[str, Any]:
         table = index.read(batch.workspace.dataset(params.data.name))
         forget = manifest.read(batch.forget)
-        holdout, near_held_out = _apart(params, batch, manifest.minus(manifest.only(table, "holdout"), forget), forget)
-        eligible = manifest.minus(_eligible(params, batch, table, forget), forget, holdout)
-        eligible, near = _apart(params, batch, eligible, forget)
+        gone = _served.forgotten(batch)  # also what earlier batches forgot: it is stored, and must not be taught again
+        held_out = manifest.minus(manifest.only(table, "holdout"), *gone)
+        holdout, near_held_out = _apart(params, batch, held_out, gone)
+        eligible = manifest.minus(_eligible(params, batch, table, forget), *gone, holdout)
+        eligible, near = _apart(params, batch, eligible, gone)
         retain = _balanced(eligible, params.retain)
         for name, rows in (("retain", retain), ("holdout", holdout)):
             if not len(rows):
@@ -55,6 +57,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
                 "eligible": len(eligible),
                 "sets": counted,
                 "disjoint_by": ["key", *manifest.IDENTITIES],
+                **({"forgotten_earlier": sum(map(len, gone[1:]))} if gone[1:] else {}),
                 "near_duplicates": {
                     "at_most": params.retain.duplicate,
                     "left_out": {"retain": near, "holdout": near_held_out},
@@ -92,12 +95,14 @@ def _eligible(params: Params, batch: BatchFolder, table: pa.Table, forget: pa.Ta
     return train.filter(pc.invert(pc.is_in(train["class"], forgotten)))
 
 
-def _apart(params: Params, batch: BatchFolder, table: pa.Table, forget: pa.Table) -> tuple[pa.Table, int]:
+def _apart(params: Params, batch: BatchFolder, table: pa.Table, gone: list[pa.Table]) -> tuple[pa.Table, int]:
     """The rows that are no near duplicate of an image to forget, and how many are: they would teach it again."""
     if not params.retain.duplicate:
         return table, 0
-    same = duplicates.near(table, forget, params.retain.duplicate, batch.workspace, params.data)
-    kept = table.filter(pc.invert(same))
+    kept = table
+    for forgotten in gone:
+        same = duplicates.near(kept, forgotten, params.retain.duplicate, batch.workspace, params.data)
+        kept = kept.filter(pc.invert(same))
     return kept, len(table) - len(kept)
 
 

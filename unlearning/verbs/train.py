@@ -1,4 +1,4 @@
-"""Train from random weights: the original on every training image, the reference without the images to forget.
+"""Train from random weights: the original on every training image, the reference without what is or was forgotten.
 
 Both are naive deletion with nothing, or the forget set, deleted: same generator, same budget, same seed. An original
 that was published is converted instead; its reference is trained here, with the published parts that never train.
@@ -11,7 +11,6 @@ from typing import Any
 
 from unlearning import digests, files
 from unlearning.contracts import GeneratorRecipe
-from unlearning.data import manifest
 from unlearning.errors import CheckpointError, EvidenceError, ParamsError, StorageError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
@@ -22,7 +21,7 @@ from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
 from unlearning.training.parallel import World
-from unlearning.verbs import _exact, _published, _scratch
+from unlearning.verbs import _exact, _published, _scratch, _served
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
@@ -53,7 +52,7 @@ def _fit(params: Params, batch: BatchFolder, role: str, world: World, key: str, 
         if role == "original":
             return _exact.original(params, batch, recipe, world, key, log)
         return _exact.reference(params, batch, recipe, _start_of_deletion(params, batch), world, key, log)
-    forget = () if role == "original" else (manifest.read(batch.forget),)
+    forget = [] if role == "original" else _served.forgotten(batch)
     return _scratch.fit(_scratch.without(params, batch, role, NaiveDeletion(), *forget), params, batch, world, key, log)
 
 
@@ -91,20 +90,20 @@ def _start_of_deletion(params: Params, batch: BatchFolder) -> Path | None:
     """What `_original` gives this batch: the one it has or the champion. None: one trained on the whole data set."""
     home, pinned = batch.workspace.model(params.model.name), _pinned(batch)
     if pinned is None:
-        return _served(batch, home)[0] if (home / "champion.json").exists() else None
+        return _serving(batch, home)[0] if (home / "champion.json").exists() else None
     stays = pinned.facts.get("source") == "champion"
     return batch.original if stays or lineage.current(STAGES[pinned.asset], params, batch) is not None else None
 
 
 def _champion(params: Params, batch: BatchFolder, log: Log, folder: Path, home: Path) -> dict[str, Any]:
     """Link the served checkpoint. Raises CheckpointError."""
-    served, sha256, version = _served(batch, home)
+    served, sha256, version = _serving(batch, home)
     _link(params, served, folder)
     log(Progress("original_checkpoint", 0, 0, note=f"the champion, version {version} ({sha256[:12]})"))
     return {"source": "champion", "version": version, "champion_sha256": sha256}
 
 
-def _served(batch: BatchFolder, home: Path) -> tuple[Path, str, int]:
+def _serving(batch: BatchFolder, home: Path) -> tuple[Path, str, int]:
     """Folder, sha256 and version of the served checkpoint. Raises CheckpointError if its files are others by now."""
     where = home / "champion.json"
     try:

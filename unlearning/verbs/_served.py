@@ -1,0 +1,84 @@
+"""Sequential truth: what was forgotten under a model before, by which batch. No torch.
+
+A batch starts from the model that earlier batches made. An image that one of them forgot is still stored, and is no
+image to forget of this batch: whoever keeps, holds out or trains must leave it out all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from unlearning import files
+from unlearning.data import manifest
+from unlearning.errors import EvidenceError, StorageError
+from unlearning.evidence import lineage
+from unlearning.params import Params
+from unlearning.verbs import _ledger
+from unlearning.workspace import BatchFolder
+
+_FORGOTTEN = frozenset({"promoted", "purging", "completed"})  # states of a request whose batch was served
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A batch that was served under this model's name, and the sha256 of its forget manifest."""
+
+    batch: BatchFolder
+    sha256: str
+
+    def as_json(self) -> dict[str, str]:
+        """{batch, sha256}."""
+        return {"batch": self.batch.key, "sha256": self.sha256}
+
+
+def before(params: Params, batch: BatchFolder) -> list[Served]:
+    """Every other batch that was served, by key. Raises EvidenceError where a forget manifest is not the recorded one.
+
+    Once the batch itself was served: those that it knew of then, because what came after it was not before it.
+    """
+    ledger = _ledger.of(batch.workspace)
+    found = []
+    for other in batch.workspace.batches():
+        try:
+            certified_for = files.read_json(other.certificate)["params"]["model"]["name"]
+        except (StorageError, KeyError, TypeError):
+            continue
+        served = any(entry.state in _FORGOTTEN for entry in ledger.entries(other.key))
+        if other.key != batch.key and certified_for == params.model.name and served:
+            found.append(Served(other, _manifest(other)))
+    return found
+
+
+def was_served(batch: BatchFolder) -> bool:
+    """Whether the batch's own result was ever served."""
+    return any(entry.state in _FORGOTTEN for entry in _ledger.of(batch.workspace).entries(batch.key))
+
+
+def rows(served: list[Served]) -> pa.Table | None:
+    """What they forgot, each image once; None of none."""
+    tables = [manifest.read(one.batch.forget).drop_columns(["requests"]) for one in served]
+    union: pa.Table | None = None
+    for table in tables:
+        union = table if union is None else pa.concat_tables([union, manifest.minus(table, union)])
+    return union
+
+
+def forgotten(batch: BatchFolder) -> list[pa.Table]:
+    """The forget manifest of the batch, and what was forgotten before it where anything was."""
+    tables = [manifest.read(batch.forget)]
+    return [*tables, manifest.read(batch.earlier)] if batch.earlier.is_file() else tables
+
+
+def _manifest(other: BatchFolder) -> str:
+    try:
+        record = lineage.read(other, "forget_manifest")
+        if lineage.intact(record, other):
+            return record.sha256
+    except StorageError:
+        pass
+    raise EvidenceError(
+        f"{other.asset('forget_manifest')}: batch {other.key} was forgotten under this model, and its forget manifest "
+        f"is not the recorded one; restore it, for its images must be left out from now on"
+    )
