@@ -17,24 +17,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
-from unlearning import digests, files, gates
+from unlearning import files, gates
 from unlearning.contracts import Corruption, ImageSource, Metric
-from unlearning.data import manifest
 from unlearning.data.images import ImageSet
-from unlearning.errors import ParamsError
 from unlearning.evidence import lineage, plan
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
-from unlearning.metrics import _extractors, _observer
+from unlearning.metrics import _observer
 from unlearning.metrics._extractors import Extractor
 from unlearning.metrics.mse import Mse
 from unlearning.params import Params
-from unlearning.randomness import generator
 from unlearning.training import checkpoint
-from unlearning.verbs import _attacked, _planned, _scored, _whole, _whole_pictures, _written
+from unlearning.verbs import _attacked, _planned, _scored, _sets, _whole, _whole_pictures, _written
 from unlearning.verbs._asset import make
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
@@ -59,7 +55,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
 def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tables = _sets(params, batch)
+    tables = _sets.chosen(params, batch)
     images = {name: ImageSet(table, batch.workspace, params.data) for name, table in tables.items()}
     models = {role: checkpoint.load(batch.asset(f"{role}_checkpoint")).eval().to(device) for role in ROLES}
     corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
@@ -69,8 +65,8 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     extractor = None
     if any(metric.reads_features for metric in metrics) or params.evaluate.drawn.images:
         log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
-        extractor = _extractor(params, batch, tables, images, corruption, device)
-    subjects = Subjects(models, _mean_picture(images["retain"]), corruption, metrics, extractor, device)
+        extractor = _sets.extractor(params, batch, tables, images, corruption, device)
+    subjects = Subjects(models, _sets.mean_picture(images["retain"]), corruption, metrics, extractor, device)
     whole = _whole.judges(corruption, models)
     known = _whole.nothing(images["retain"], subjects.mean_picture) if whole else None
     measured = {
@@ -106,67 +102,6 @@ def _measured(
         return _whole.measure(name, table, images, subjects, known, plan.seeds, plan.batch_size, pictures, log)
     observed = _observer.MOST if name in _scored.OBSERVED else 0
     return measure(name, table, images, subjects, plan.seeds, plan.batch_size, pictures, log, observed)
-
-
-def _sets(params: Params, batch: BatchFolder) -> dict[str, pa.Table]:
-    """Manifest rows of each set, at most `max_images`, sampled by a seed."""
-    forget = manifest.read(batch.forget)
-    trained = pc.equal(forget["split"], "train")
-    tables = {
-        "forget": forget.filter(trained),
-        "forget_holdout": forget.filter(pc.invert(trained)),
-        "retain": manifest.read(batch.retain),
-        "holdout": manifest.read(batch.holdout),
-    }
-    if params.evaluate.siblings:
-        tables["siblings"] = _siblings(params.evaluate.siblings, tables["holdout"], forget, batch)
-    most = params.evaluate.max_images
-    for name, table in tables.items():
-        if len(table) > most:
-            rows = torch.randperm(len(table), generator=generator(0, "evaluate", name))[:most]
-            tables[name] = table.take(np.sort(rows.numpy()))
-    return tables
-
-
-def _siblings(names: tuple[str, ...], holdout: pa.Table, forget: pa.Table, batch: BatchFolder) -> pa.Table:
-    """The held-out rows of the classes `names`, none of which may be one to forget. Raises ParamsError."""
-    gone = sorted(set(names) & set(forget["class"].to_pylist()))
-    if gone:
-        raise ParamsError(
-            f"evaluate.siblings: class {gone[0]!r} is one to forget in batch {batch.key}; name classes that are kept"
-        )
-    known = set(holdout["class"].to_pylist())
-    unknown = sorted(set(names) - known)
-    if unknown:
-        exist = ", ".join(sorted(known - set(forget["class"].to_pylist())))
-        raise ParamsError(f"evaluate.siblings: no held-out image is of class {unknown[0]!r}; classes that are: {exist}")
-    return holdout.filter(pc.is_in(holdout["class"], pa.array(names)))
-
-
-def _mean_picture(retain: ImageSource) -> torch.Tensor:
-    """The mean of the retain images, [1, C, H, W]."""
-    total = torch.zeros(1, dtype=torch.float64)
-    for start in range(0, len(retain), 512):
-        total = total + retain(torch.arange(start, min(start + 512, len(retain)))).double().sum(0, keepdim=True)
-    return (total / len(retain)).float()
-
-
-def _extractor(
-    params: Params,
-    batch: BatchFolder,
-    tables: Mapping[str, pa.Table],
-    images: Mapping[str, ImageSource],
-    corruption: Corruption,
-    device: torch.device,
-) -> Extractor | None:
-    """Inception where its weights are here, else a classifier trained on the retain images of this batch."""
-    found = _extractors.inception(device)
-    if found is not None:
-        return found
-    made_of = [tables["retain"]["sha256"].to_pylist(), params.section_digest("data"), corruption.model_dump()]
-    cache = batch.workspace.work("extractors") / f"{digests.of_value(made_of)}.safetensors"
-    labels = tables["retain"]["class"].to_pylist()
-    return _extractors.in_domain(images["retain"], labels, corruption, cache, device)
 
 
 def _report(
