@@ -16,6 +16,7 @@ from pipelines.resources.dvc import Dvc
 from pipelines.resources.mlflow import MlflowTracking
 from pipelines.resources.workbench import Workbench
 from pipelines.tracking import Run
+from unlearning import stages
 from unlearning.errors import UnlearningError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
@@ -33,7 +34,7 @@ def stage_asset(
     name: str, group: str, kinds: set[str], description: str, pool: str | None = None
 ) -> dg.AssetsDefinition:
     """The asset of one stage. Its arrows are those of unlearning/stages.py."""
-    stage = STAGES[name]
+    stage = stages.named(name)
 
     @dg.asset(
         name=name,
@@ -131,7 +132,9 @@ class _Making:
         root, name = self.batch.workspace.root, self.stage.name
         source = launch.params if not launch.overrides else launch.params.with_name(f"{launch.params.name} + overrides")
         known = self.dvc.open().md5(self.batch.asset(name))
-        if reused and known is not None:
+        if name not in STAGES:
+            kept = "not kept: dvc.yaml has the stages of the line alone"
+        elif reused and known is not None:
             kept = "kept before"  # committing again would hide from DVC that the code has changed since
         else:
             kept = self.dvc.keep(root, source, self.batch.key, [name], push=name == "certificate")

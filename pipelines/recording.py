@@ -28,6 +28,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "deletion_plan": ("plan.json",),
     "evaluation_report": ("report.json", "report.html", "figures/*.png"),
     "certificate": ("certificate.json",),
+    "interim_filter": ("filter.json",),
 }
 _CONTEXTS = {"image_dataset": "source", "forget_manifest": "forget", "retain_proxy_set": "retain"}
 

@@ -22,14 +22,14 @@ from types import FrameType
 from typing import Any
 
 from pipelines.tracking import Place, Run, Tracking
-from unlearning import files
+from unlearning import files, stages
 from unlearning.errors import UnlearningError
 from unlearning.evidence import lineage
 from unlearning.log import Bars, Log, Progress, silent
 from unlearning.params import Params
 from unlearning.process import die_with_parent
 from unlearning.settings import Settings
-from unlearning.stages import STAGES
+from unlearning.stages import BESIDE, STAGES
 from unlearning.verbs import stage
 from unlearning.workspace import Workspace
 
@@ -94,7 +94,7 @@ def _make(words: argparse.Namespace, pipes: Any) -> None:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.mlflow_uri
     tracking = Tracking(Place.under(words.root, uri, settings.mlflow_timeout_s), say)
     run = tracking.resume(os.environ.get("MLFLOW_RUN_ID", ""), f"{batch.key}.{words.stage}")
-    key = lineage.key(STAGES[words.stage], params, batch)
+    key = lineage.key(stages.named(words.stage), params, batch)
     log = Reporter(run, say, batch.workspace.work(key) / "progress.json")
     try:
         stage.run(words.stage, params, batch, log)
@@ -157,7 +157,7 @@ def _pair(word: str) -> tuple[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipelines.trainer", description=__doc__)
-    parser.add_argument("stage", choices=[name for name, found in STAGES.items() if found.trains])
+    parser.add_argument("stage", choices=[name for name, found in {**STAGES, **BESIDE}.items() if found.trains])
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--batch", required=True)

@@ -20,7 +20,7 @@ from unlearning.errors import DataError, UnlearningError
 from unlearning.log import Bars, say
 from unlearning.params import Params, override
 from unlearning.settings import Settings
-from unlearning.stages import STAGES
+from unlearning.stages import BESIDE, STAGES
 from unlearning.workspace import Workspace
 
 # A verb's module is imported inside the function that runs it: most need torch, `verify` must not.
@@ -124,7 +124,7 @@ def _batch(settings: Settings) -> argparse.ArgumentParser:
 
 def _add_stages(verbs: Any, root: argparse.ArgumentParser, batch: argparse.ArgumentParser) -> None:
     by_verb: dict[str, dict[str, str]] = {}
-    for stage in STAGES.values():
+    for stage in (*STAGES.values(), *BESIDE.values()):
         by_verb.setdefault(stage.verb[0], {})[" ".join(stage.verb[1:])] = stage.name
     for word, names in by_verb.items():
         command = verbs.add_parser(word, parents=[root, batch], help=f"make {' or '.join(names.values())}")

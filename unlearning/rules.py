@@ -11,7 +11,7 @@ Tier = Literal["exact", "approximate", "retrain", "suppress"]
 Selected = Literal["sample_key", "content_sha256", "subject", "class"]
 
 OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
-OPTIONAL = ("policy",)  # sections that are not written where they say nothing
+OPTIONAL = ("policy", "suppress")  # sections that are not written where they say nothing
 
 
 class Section(BaseModel):
@@ -76,6 +76,19 @@ class Policy(Section):
     rules: tuple[Rule, ...] = ()
     days: int = Field(30, gt=0, le=3650, description="from submitted_at to the deadline; GDPR a month, CCPA 45 days")
     drift: Drift = Drift()
+
+
+class Suppress(Section):
+    """Where the filter's threshold stands that is served until a batch is promoted (`unlearning suppress`)."""
+
+    threshold: Literal["quantile", "published"] = Field(
+        "quantile",
+        description="quantile: above it lies at most false_positives of the retain training images; published: the "
+        "mean score of images to forget and retain images together (FAST), which says nothing of either error",
+    )
+    false_positives: float = Field(
+        0.01, gt=0, lt=1, description="share of what must be kept that may be withheld; search 0.001 to 0.1"
+    )
 
 
 class Threshold(Section):

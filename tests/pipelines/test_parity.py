@@ -15,7 +15,7 @@ import yaml
 from pipelines.definitions import defs
 from pipelines.gating import GATED
 from pipelines.partitions import deletion_batch, study_points
-from unlearning.stages import STAGES
+from unlearning.stages import BESIDE, STAGES, named
 
 BATCH = "${root}/batches/${item.batch}"
 DATASET = "${root}/data/${data.name}/dataset.json"
@@ -57,26 +57,29 @@ def test_a_dvc_stage_has_the_arrows_command_parameters_and_output_of_the_table(
 
 def test_the_asset_graph_has_exactly_the_stages_the_data_set_the_promotion_and_the_studies(graph: Any) -> None:
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
-    assert names == {*STAGES, "image_dataset", "model_promotion", "sweep_point", "sweep_front"}
+    assert names == {*STAGES, *BESIDE, "image_dataset", "model_promotion", "sweep_point", "sweep_front"}
     assert graph.get(dg.AssetKey("sweep_point")).partitions_def == study_points
     assert graph.get(dg.AssetKey("sweep_point")).pools == {"gpu"}
 
 
-def test_a_batch_is_made_without_the_studies() -> None:
+def test_a_batch_is_made_without_the_studies_and_its_filter_without_any_training() -> None:
     job = defs().resolve_job_def("unlearn_batch")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert made == {*STAGES, "model_promotion"}
+    job = defs().resolve_job_def("suppress")
+    made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert made == {"deletion_requests", "forget_manifest", "retain_proxy_set", "interim_filter"}
 
 
-@pytest.mark.parametrize("name", list(STAGES))
+@pytest.mark.parametrize("name", [*STAGES, *BESIDE])
 def test_an_asset_has_the_arrows_of_the_table(graph: Any, name: str) -> None:
     node = graph.get(dg.AssetKey(name))
-    assert {key.to_user_string() for key in node.parent_keys} == set(STAGES[name].inputs)
+    assert {key.to_user_string() for key in node.parent_keys} == set(named(name).inputs)
     assert node.partitions_def == deletion_batch
     assert node.owners
     assert node.kinds
     assert node.description
-    assert node.pools == ({"gpu"} if STAGES[name].trains else node.pools)
+    assert node.pools == ({"gpu"} if named(name).trains else node.pools)
 
 
 def test_every_criterion_has_a_check_and_only_the_advice_does_not_block(graph: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import certificate, lineage, plan, verification
+from unlearning.evidence import certificate, lineage, plan, suppression, verification
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 from unlearning.params import Params
@@ -79,6 +79,7 @@ def promote(params: Params, batch: BatchFolder) -> Promotion:
         sealed = digests.of_file(batch.certificate)
         if now is not None and (now.sha256, now.certificate_sha256) == (unlearned.sha256, sealed):
             _served(workspace, now)
+            suppression.lift(batch, name)  # whoever was killed in between left it
             return Promotion(now, False, verdict)
         _replaceable(now, batch, original)
         before = now or _first(batch, original, name)
@@ -98,6 +99,7 @@ def promote(params: Params, batch: BatchFolder) -> Promotion:
         )
         after = _counted(after, previous, batch)
         files.write_json(file(workspace, name), asdict(after))
+        suppression.lift(batch, name)  # only now: until here the model that knew was served
     return Promotion(after, True, verdict)
 
 

@@ -112,10 +112,25 @@ def in_domain(
     if not cache.is_file():
         network = _trained(images, np.searchsorted(names, labels), corruption, channels, len(names), device)
         files.write_bytes(cache, save({name: value.cpu() for name, value in network.state_dict().items()}))
-    network = _Classifier(channels, len(names))
-    network.load_state_dict(load_file(cache))
-    name = f"classifier of {len(names)} classes trained on this data set ({_WIDTH} features); not an FID"
-    return Extractor(name, digests.of_file(cache), network.eval().to(device), device, network.head)
+    return of_file(cache, device)
+
+
+def of_file(path: Path, device: torch.device) -> Extractor:
+    """The classifier whose weights `in_domain` kept at `path`."""
+    weights = load_file(path)
+    channels, classes = weights["body.0.weight"].shape[1], len(weights["head.weight"])
+    network = _Classifier(channels, classes)
+    network.load_state_dict(weights)
+    name = f"classifier of {classes} classes trained on this data set ({_WIDTH} features); not an FID"
+    return Extractor(name, digests.of_file(path), network.eval().to(device), device, network.head)
+
+
+def as_bytes(extractor: Extractor) -> bytes | None:
+    """The weights of a classifier trained here, as `of_file` reads them; None for published ones: who needs them
+    has them."""
+    if extractor.head is None:
+        return None
+    return save({name: value.cpu() for name, value in extractor.network.state_dict().items()})
 
 
 def _trained(

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unlearning import files
+from unlearning import files, stages
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.params import Params
-from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder
 
 
@@ -24,7 +23,7 @@ def make(
     raises, with the asset as it was, EvidenceError when an input was changed since it was made, and StorageError when
     another process is making the same asset.
     """
-    stage = STAGES[name]
+    stage = stages.named(name)
     with files.locked(batch.path / ".locks" / name, f"batch {batch.key}: {name}"):
         record = lineage.current(stage, params, batch)
         if record is not None:

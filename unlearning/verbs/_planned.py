@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unlearning.errors import ManifestError, PolicyError, StorageError
-from unlearning.evidence import lineage, plan, promotion
+from unlearning.evidence import lineage, plan, promotion, suppression
 from unlearning.params import Params, Unlearn
 from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder
@@ -42,4 +42,6 @@ def _served(params: Params, batch: BatchFolder) -> str:
     """What people get meanwhile."""
     now, name = promotion.champion(batch.workspace, params.model.name), params.model.name
     served = f"{name} version {now.version}" if now is not None else f"whatever is served as {name}"
-    return f"{served} stays, without a filter of ours"
+    if any(one.batch == batch.key for one in suppression.in_force(batch.workspace, name)):
+        return f"{served} stays, behind this batch's filter"
+    return f"{served} stays, without a filter of ours (`unlearning suppress --batch {batch.key}` makes one)"
