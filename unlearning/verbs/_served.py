@@ -18,7 +18,7 @@ from unlearning.params import Params
 from unlearning.verbs import _ledger
 from unlearning.workspace import BatchFolder
 
-_FORGOTTEN = frozenset({"promoted", "purging", "completed"})  # states of a request whose batch was served
+FORGOTTEN = frozenset({"promoted", "purging", "completed"})  # states of a request whose batch was served
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def before(params: Params, batch: BatchFolder) -> list[Served]:
             certified_for = files.read_json(other.certificate)["params"]["model"]["name"]
         except (StorageError, KeyError, TypeError):
             continue
-        served = any(entry.state in _FORGOTTEN for entry in ledger.entries(other.key))
+        served = any(entry.state in FORGOTTEN for entry in ledger.entries(other.key))
         if other.key != batch.key and certified_for == params.model.name and served:
             found.append(Served(other, _manifest(other)))
     return found
@@ -53,7 +53,7 @@ def before(params: Params, batch: BatchFolder) -> list[Served]:
 
 def was_served(batch: BatchFolder) -> bool:
     """Whether the batch's own result was ever served."""
-    return any(entry.state in _FORGOTTEN for entry in _ledger.of(batch.workspace).entries(batch.key))
+    return any(entry.state in FORGOTTEN for entry in _ledger.of(batch.workspace).entries(batch.key))
 
 
 def rows(served: list[Served]) -> pa.Table | None:

@@ -23,14 +23,13 @@ from unlearning.log import Log
 from unlearning.metrics import _suppression
 from unlearning.metrics._extractors import Extractor
 from unlearning.params import Params
-from unlearning.verbs import _asset, _ledger, _sets, _suppressed
+from unlearning.verbs import _asset, _ledger, _served, _sets, _suppressed
 from unlearning.verbs._kinds import register
 from unlearning.verbs._suppressed import Guard
 from unlearning.workspace import BatchFolder
 
 SCHEMA = "interim_filter/1"
 _SETS = ("forget", "forget_holdout", "retain", "holdout")
-_FORGOTTEN = ("promoted", "purging", "completed")  # states of a request that the served model has forgotten
 _SEEN = "pictures as they are stored; the served model's own pictures were not looked at"
 
 
@@ -51,7 +50,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
 def _refuse_served(batch: BatchFolder) -> None:
     states = {entry.state for entry in _ledger.of(batch.workspace).entries(batch.key)}
-    done = sorted(states & {*_FORGOTTEN})
+    done = sorted(states & _served.FORGOTTEN)
     if done:
         raise PolicyError(
             f"batch {batch.key}: its requests are {done[0]}, so the served model has forgotten them; a filter is for a "
