@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from unlearning.report.figures import ROLE_COLOURS, png
 from unlearning.report.grid import grid, percent
@@ -153,7 +154,7 @@ def _draw_requests(axis: Axes, walk: Json) -> None:
         )
     axis.axhline(0, color=ROLE_COLOURS["original"], linewidth=0.8)
     axis.set_title(walk["method"].replace("_", " "), fontsize=11)
-    axis.set_xlabel("requests so far")
+    _count_requests(axis)
     handles = [
         Line2D([], [], color=colormaps["viridis"](0.0), marker="o", markersize=3.5, label="first request"),
         Line2D([], [], color=colormaps["viridis"](0.92), marker="o", markersize=3.5, label="last request"),
@@ -187,8 +188,13 @@ def _draw_rest(figure: Any, walks: Sequence[Json]) -> None:
     distance.set_ylabel("Fréchet distance of drawn pictures")
     kept.set_ylabel("retention")
     for axis in (copies, distance, kept):
-        axis.set_xlabel("requests so far")
-    distance.legend(frameon=False, fontsize=7.5)
+        _count_requests(axis)
+    copies.legend(*distance.get_legend_handles_labels(), frameon=False, fontsize=7.5)
+
+
+def _count_requests(axis: Axes) -> None:
+    axis.set_xlabel("requests so far")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _along(axis: Axes, looks: Sequence[Json], of: Any, style: Mapping[str, Any], label: str) -> None:
