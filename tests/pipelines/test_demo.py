@@ -71,7 +71,7 @@ def test_dagster_shows_the_run_afterwards(ran_demo: Demo) -> None:
 def test_again_it_reuses_everything_and_says_so(ran_demo: Demo, repository: Path) -> None:
     again = demo(repository, ran_demo.home)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "8 of 8 assets were made before and are reused" in again.stdout
+    assert "9 of 9 assets were made before and are reused" in again.stdout
     assert again.stdout.split("Mean squared")[1] == ran_demo.done.stdout.split("Mean squared")[1]
 
 
