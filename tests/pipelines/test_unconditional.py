@@ -159,6 +159,7 @@ def test_more_neighbours_than_the_retain_set_has_are_refused_and_nothing_is_made
     before = list(STAGES)[: list(STAGES).index("unlearned_checkpoint")]
     line.run("b1", compute=SameProcess(), only=before, **DDPM)
     params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **chosen})
+    _verb("deletion_plan", params, line.workspace, "b1")
     with pytest.raises(ParamsError, match=r"retrack leads to 1000 neighbours, and of [0-9]+ retain images"):
         _verb("unlearned_checkpoint", params, line.workspace, "b1")
     assert line.batch("b1").original.is_dir()

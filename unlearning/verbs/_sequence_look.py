@@ -42,7 +42,8 @@ def look(deletions: Deletions, method: str, number: int, workspace: Workspace, l
     here = _sequence_chain.batch(deletions, f"{method}-after-{number:02d}", workspace)
     _study_base.share(params, base, here)
     _study_base.link("unlearned_checkpoint", _sequence_chain.generation(deletions, method, number, workspace), here)
-    stage.run("evaluation_report", params, here, log)
+    for name in ("deletion_plan", "evaluation_report"):
+        stage.run(name, params, here, log)
     report = files.read_json(here.report)
     classes = deletions.sequence.classes
     known = report["sets"]["forget"][f"{report['measure']}_by_class"]
