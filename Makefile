@@ -59,6 +59,8 @@ lint: setup  ## ruff, mypy --strict, the floors
 
 bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/benchmarks/results/
 	$(RUN) -m tests.benchmarks.step
+	$(RUN) -m tests.benchmarks.siss
+	$(RUN) -m tests.benchmarks.sisa
 
 DATA ?= ../shared/data/cifar10
 WORKERS ?= 1
