@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 
 from unlearning import digests
 from unlearning.errors import ParamsError
-from unlearning.recipe import Choice, explain
+from unlearning.recipe import Choice, explain, read_mapping
 from unlearning.rules import OPTIONAL, Gates, Policy, Section, Suppress
 from unlearning.rules import Goal as Goal
 
@@ -237,14 +237,7 @@ class Params(Section):
     @classmethod
     def read(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
         """Read the file, put `{"unlearn.budget.steps": 8}` over it, and validate. Raises ParamsError."""
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ParamsError(f"{path}: there is no such file; name one with --params") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
-        if not isinstance(tree, dict):
-            raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(cls.model_fields))} is expected")
+        tree = read_mapping(path, cls.model_fields, "there is no such file; name one with --params")
         for dotted, value in (overrides or {}).items():
             _put(tree, dotted.split("."), value, str(path))
         try:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer
 
 from unlearning.errors import ParamsError
@@ -74,6 +77,19 @@ class Recipe(BaseModel):
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: Any) -> dict[str, Any]:
         return {"kind": type(self).kind, **handler(self)}
+
+
+def read_mapping(path: Path, keys: Iterable[str], absent: str) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ParamsError, of a file that is not there in the words `absent`."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: {absent}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
+    if not isinstance(tree, dict):
+        raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(keys))} is expected")
+    return tree
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unlearning.errors import ParamsError
 from unlearning.params import Goal, Params
-from unlearning.recipe import explain
+from unlearning.recipe import explain, read_mapping
 from unlearning.studies import ClassName, Label, Plant
 
 Keys = Mapping[str, Any]  # dotted keys of params.yaml
@@ -74,14 +73,7 @@ class Deletions:
     @classmethod
     def read(cls, path: Path) -> Deletions:
         """Read and check the file, and the parameters of every method. Raises ParamsError naming what is wrong."""
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ParamsError(f"{path}: there is no such sequence file; infra/sequences holds one") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
-        if not isinstance(tree, dict):
-            raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(Sequence.model_fields))} is expected")
+        tree = read_mapping(path, Sequence.model_fields, "there is no such sequence file; infra/sequences holds one")
         try:
             found = cls(Sequence.model_validate(tree), path)
         except ValidationError as error:

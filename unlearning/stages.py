@@ -17,6 +17,7 @@ class Stage:
     inputs: tuple[str, ...]  # stages this one reads; `image_dataset` is the ingested data set
     params: tuple[str, ...]  # sections of params.yaml this one reads
     trains: bool = False  # runs in the compute process, on the accelerator
+    together: bool = False  # every process of a torchrun launch takes part; others run in one
 
 
 _STAGES = (
@@ -35,6 +36,7 @@ _STAGES = (
         ("image_dataset",),
         ("model", "data", "generator", "corruption", "original"),
         trains=True,
+        together=True,
     ),
     Stage(
         "reference_checkpoint",
@@ -42,6 +44,7 @@ _STAGES = (
         ("image_dataset", "forget_manifest"),
         ("model", "data", "generator", "corruption", "original"),
         trains=True,
+        together=True,
     ),
     Stage(
         "unlearned_checkpoint",
@@ -49,6 +52,7 @@ _STAGES = (
         ("image_dataset", "forget_manifest", "deletion_plan", "retain_proxy_set", "original_checkpoint"),
         ("data", "generator", "corruption"),  # `unlearn` comes from the plan
         trains=True,
+        together=True,
     ),
     Stage(
         "evaluation_report",

@@ -14,12 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from unlearning.errors import ParamsError
 from unlearning.params import Goal, Params
-from unlearning.recipe import explain
+from unlearning.recipe import explain, read_mapping
 
 GIVEN = "batch"  # the label of what is forgotten, where an existing batch says it
 _LONGEST = 64  # of a point's id: it names a folder
@@ -171,14 +170,7 @@ class Plans:
     @classmethod
     def read(cls, path: Path) -> Plans:
         """Read and check the file, and the parameters of every point. Raises ParamsError naming what is wrong."""
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ParamsError(f"{path}: there is no such study file; infra/studies holds some") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
-        if not isinstance(tree, dict):
-            raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(Study.model_fields))} is expected")
+        tree = read_mapping(path, Study.model_fields, "there is no such study file; infra/studies holds some")
         try:
             plans = cls(Study.model_validate(tree), path)
         except ValidationError as error:

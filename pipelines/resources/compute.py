@@ -22,6 +22,7 @@ import dagster as dg
 from pydantic import Field
 
 import pipelines
+from unlearning import stages
 from unlearning.errors import UnlearningError
 from unlearning.settings import Settings
 
@@ -97,7 +98,8 @@ class LocalProcesses:
             )
 
     def _command(self, job: Job | StudyJob) -> list[str]:
-        many = ["--processes", str(self.processes)] if self.processes > 1 and isinstance(job, Job) else []
+        together = isinstance(job, Job) and stages.named(job.stage).together
+        many = ["--processes", str(self.processes)] if self.processes > 1 and together else []
         return [sys.executable, "-m", job.module, *job.words, *many]
 
     def _run(self, command: Sequence[str], env: Mapping[str, str], beat: Callable[[], None]) -> int:

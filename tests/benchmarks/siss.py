@@ -14,7 +14,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import torch
 
 from tests.benchmarks.memory import ENVIRONMENT, resident
-from tests.benchmarks.step import RESULTS, hardware
+from tests.benchmarks.step import RESULTS, hardware, in_turn
 from unlearning.contracts import Merge, Method
 from unlearning.corruptions.everything import Everything
 from unlearning.data.batches import Batches
@@ -93,7 +92,7 @@ def main() -> int:
     if chosen.peak:
         sys.stdout.write(str(_peak(chosen.peak, case, device)))
         return 0
-    seconds = _in_turn({name: _step(name, case, device) for name in VARIANTS}, case, device)
+    seconds = in_turn({name: _step(name, case, device) for name in VARIANTS}, case, device)
     peaks = {name: _peak_bytes(name) for name in VARIANTS}
     found = {name: _measured(seconds[name], seconds[PLAIN], peaks[name] / peaks[PLAIN]) for name in VARIANTS}
     sys.stdout.write(f"{hardware(device)}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
@@ -128,21 +127,6 @@ def _measured(seconds: list[float], plain: list[float], memory: float) -> dict[s
         "time_max": max(ratios),
         "memory": memory,
     }
-
-
-def _in_turn(steps: dict[str, Callable[[int], object]], case: Case, device: torch.device) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step(0)
-    for round_ in range(case.rounds):
-        for name, step in steps.items():
-            _wait(device)
-            began = time.perf_counter()
-            for number in range(case.steps):
-                step(round_ * case.steps + number)
-            _wait(device)
-            seconds[name].append((time.perf_counter() - began) / case.steps)
-    return seconds
 
 
 def _step(name: str, case: Case, device: torch.device) -> Callable[[int], object]:
@@ -192,11 +176,6 @@ def _peak(name: str, case: Case, device: torch.device) -> int:
     for number in range(3):
         step(number)
     return torch.cuda.max_memory_allocated() if device.type == "cuda" else resident("VmHWM") - before
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

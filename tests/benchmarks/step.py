@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,6 +27,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.benchmarks import cases, memory, published
 from tests.benchmarks.cases import Case
 from tests.benchmarks.ours import BANK, EPOCHS, SET_BATCHES, batches_of, ours
+
+
+class Timed(Protocol):
+    """A case: `rounds` of `steps` steps are timed, in turn."""
+
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+
 
 RESULTS = Path(__file__).parent / "results"
 PAPER_IMAGES = 12_000  # a set
@@ -71,7 +81,7 @@ def measured(name: str, case: Case, device: torch.device) -> dict[str, Any]:
     old = published.step_of(copy.deepcopy(original), batches_of(case), case.corruption, device)
     new = ours(original, case, device)
     del original
-    seconds = _in_turn({"published": old, "ours": new.step}, case, device)
+    seconds = in_turn({"published": old, "ours": new.step}, case, device)
     median = {what: statistics.median(taken) for what, taken in seconds.items()}
     steps, images = EPOCHS * SET_BATCHES, 2 * case.images
     before = new.cache_s + BANK / PAPER_IMAGES * SET_BATCHES * case.images * new.bank_s
@@ -97,7 +107,7 @@ def measured(name: str, case: Case, device: torch.device) -> dict[str, Any]:
     return {**found, **(_cuda_facts(new, median["ours"], flops["ours"]) if device.type == "cuda" else {})}
 
 
-def _in_turn(steps: dict[str, Callable[[int], object]], case: Case, device: torch.device) -> dict[str, list[float]]:
+def in_turn(steps: dict[str, Callable[[int], object]], case: Timed, device: torch.device) -> dict[str, list[float]]:
     """Seconds a step, round by round: what disturbs the machine disturbs both."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():

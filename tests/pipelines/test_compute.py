@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipelines import trainer
-from pipelines.resources.compute import Compute, Job
+from pipelines.resources.compute import Compute, Job, LocalProcesses
 from pipelines.tracking import Place, Tracking
 from pipelines.trainer import Reporter
 from tests.pipelines.line import Line, errors, failures, materialized
@@ -146,6 +146,23 @@ def test_torchrun_makes_one_asset_with_two_ranks(line: Line, wish: Any) -> None:
     result = line.run("b1", only=["original_checkpoint"], compute=compute)
     assert result.success, errors(result)
     assert materialized(result)["original_checkpoint"].metadata["ranks"].value == "2"
+
+
+@pytest.mark.parametrize(
+    ("stage", "processes"),
+    [
+        ("original_checkpoint", 2),
+        ("reference_checkpoint", 2),
+        ("unlearned_checkpoint", 2),
+        ("evaluation_report", 1),
+        ("interim_filter", 1),
+    ],
+)
+def test_only_what_trains_together_is_made_by_several(stage: str, processes: int, tmp_path: Path) -> None:
+    """A second process that evaluates would meet the lock that the first one holds."""
+    command = LocalProcesses(processes=2)._command(Job(stage, "b1", tmp_path, tmp_path / "params.yaml"))
+    assert (command[-2:] == ["--processes", "2"]) == (processes == 2)
+    assert command.count("--processes") == processes - 1
 
 
 def test_the_trainer_alone_needs_no_dagster_and_no_mlflow(line: Line, wish: Any, repository: Path) -> None:

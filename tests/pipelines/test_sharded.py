@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests import toy_batch, toys
+from tests.pipelines.greys import root_of_greys
 from tests.pipelines.line import OVERRIDES, Line, checks, errors, materialized
 from tests.pipelines.same_process import SameProcess
 from unlearning import files
@@ -21,8 +19,7 @@ from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
-from unlearning.verbs import ingest, train, unlearn
-from unlearning.workspace import Workspace
+from unlearning.verbs import train, unlearn
 
 SHARDED: dict[str, Any] = {
     # By this seed the first person's pictures lie in the last slice of their shard.
@@ -40,19 +37,7 @@ SHARDED: dict[str, Any] = {
 
 @pytest.fixture
 def greys(repository: Path, tmp_path: Path, empty_database: Path) -> Iterator[Line]:
-    """A root of pictures that a few steps learn to complete: eight people, five pictures each, one grey a picture."""
-    for person in range(8):
-        folder = tmp_path / "pictures" / f"class-{person // 2}" / f"person-{person}"
-        folder.mkdir(parents=True)
-        for number in range(5):
-            rng, sink = np.random.default_rng([person, number]), io.BytesIO()
-            noise = rng.integers(-4, 5, (8, 8, 3))
-            Image.fromarray((rng.integers(20, 235) + noise).astype(np.uint8)).save(sink, "PNG")
-            (folder / f"{number}.png").write_bytes(sink.getvalue())
-    workspace = Workspace(tmp_path / "var")
-    ingest.run(str(tmp_path / "pictures"), "toys", workspace, silent, "folder")
-    (workspace.root / "mlflow").mkdir()
-    (workspace.root / "mlflow" / "mlflow.db").write_bytes(empty_database.read_bytes())
+    root_of_greys(tmp_path, empty_database)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Line(tmp_path, repository / "params.yaml", instance)
 

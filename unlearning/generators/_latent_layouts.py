@@ -11,7 +11,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,21 @@ EMPTY_PROMPT = "empty_prompt.safetensors"
 _NO_SAY = {"sample_size", "scaling_factor", "force_upcast"}  # sizes come from the images, k is read
 # The attention of a VAE saved before diffusers 0.17, and what it is called since.
 _RENAMED = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+
+
+def autoencoder(image_size: int, channels: int, widths: Sequence[int], layers: int, latents: int) -> dict[str, Any]:
+    """What builds an AutoencoderKL of these sizes, as its config.json has it."""
+    return {
+        "sample_size": image_size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "block_out_channels": widths,
+        "layers_per_block": layers,
+        "latent_channels": latents,
+        "norm_num_groups": math.gcd(32, *widths),
+    }
 
 
 @dataclass(frozen=True, slots=True)

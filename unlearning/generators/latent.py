@@ -171,16 +171,5 @@ class LatentRecipe(GeneratorRecipe, kind="latent"):
         }
 
     def _vae(self, image_size: int, channels: int) -> dict[str, Any]:
-        levels = len(self.vae_widths)
-        return {
-            "sample_size": image_size,
-            "in_channels": channels,
-            "out_channels": channels,
-            "down_block_types": ("DownEncoderBlock2D",) * levels,
-            "up_block_types": ("UpDecoderBlock2D",) * levels,
-            "block_out_channels": self.vae_widths,
-            "layers_per_block": self.vae_layers,
-            "latent_channels": self.latent_channels,
-            "norm_num_groups": math.gcd(32, *self.vae_widths),
-            **self.vae,
-        }
+        sizes = image_size, channels, self.vae_widths, self.vae_layers, self.latent_channels
+        return {**_latent_layouts.autoencoder(*sizes), **self.vae}

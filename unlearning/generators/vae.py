@@ -11,7 +11,6 @@ ordinary VAE. sigma may be learnt (Rybkin et al., "Simple and Effective VAE Trai
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -21,7 +20,7 @@ from pydantic import Field, model_validator
 from unlearning.abilities import Drawing, Scoring, Variational
 from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import CheckpointError, ParamsError
-from unlearning.generators import _vae_layouts, _weights
+from unlearning.generators import _latent_layouts, _vae_layouts, _weights
 from unlearning.generators._latent_layouts import VAE_OPTIONS
 
 
@@ -76,19 +75,8 @@ class VaeRecipe(GeneratorRecipe, kind="vae"):
 
     def _config(self, image_size: int, channels: int) -> dict[str, Any]:
         """Of an AutoencoderKL of these sizes."""
-        levels = len(self.widths)
-        return {
-            "sample_size": image_size,
-            "in_channels": channels,
-            "out_channels": channels,
-            "down_block_types": ("DownEncoderBlock2D",) * levels,
-            "up_block_types": ("UpDecoderBlock2D",) * levels,
-            "block_out_channels": self.widths,
-            "layers_per_block": self.layers,
-            "latent_channels": self.latent_channels,
-            "norm_num_groups": math.gcd(32, *self.widths),
-            **self.vae,
-        }
+        sizes = image_size, channels, self.widths, self.layers, self.latent_channels
+        return {**_latent_layouts.autoencoder(*sizes), **self.vae}
 
     def build_from(self, path: Path, image_size: int, channels: int) -> Published:
         """A folder of diffusers' AutoencoderKL. As published it is told x alone: what is visible counts once trained.

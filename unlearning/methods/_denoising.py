@@ -123,12 +123,6 @@ def taught(student: Generator, batch: Batch, here: View, target: Tensor, draws: 
     )
 
 
-def kept_alone(student: Generator, batch: Batch, draws: Draws) -> Terms:
-    """The retain images' own loss, where no forget image came."""
-    retain = student.loss(batch.retain, student.draw_view(batch.retain.corrupted, draws.at("view", "retain")))
-    return Terms(forget=retain.new_zeros(0), retain=retain)
-
-
 def square(difference: Tensor) -> PerImage:
     """|d|^2 over all pixels, [B]."""
     return difference.square().flatten(1).sum(dim=1)

@@ -107,6 +107,12 @@ def mean_picture(retain: ImageSource, most: int) -> Images:
     return (sums / count).float()
 
 
+def kept_alone(student: Generator, batch: Batch, draws: Draws) -> Terms:
+    """The retain images' own loss; the forget voice is absent: length 0."""
+    retain = student.loss(batch.retain, student.draw_view(batch.retain.corrupted, draws.at("view", "retain")))
+    return Terms(forget=retain.new_zeros(0), retain=retain)
+
+
 def terms_of(per_image: PerImage, batch: Batch) -> Terms:
     """[F + R] -> ([F], [R])."""
     return Terms(forget=per_image[: len(batch.forget)], retain=per_image[len(batch.forget) :])

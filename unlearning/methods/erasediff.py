@@ -30,12 +30,12 @@ from unlearning.methods._denoising import (
     DenoisingMethod,
     coarse_error,
     holes,
-    kept_alone,
     levels,
     predicted,
     signal,
     taught,
 )
+from unlearning.methods._joint import kept_alone
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, Pair, PerImage, Terms, View
 

@@ -9,6 +9,7 @@ deletion with every image kept, the reference is naive deletion with the forget 
 from __future__ import annotations
 
 from unlearning.contracts import Generator, Method, Prepared
+from unlearning.methods._joint import kept_alone
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Terms
 
@@ -21,6 +22,4 @@ class NaiveDeletion(Method, kind="naive_deletion"):
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """The forget voice is absent: length 0."""
-        view = student.draw_view(batch.retain.corrupted, draws.at("view", "retain"))
-        retain = student.loss(batch.retain, view)
-        return Terms(forget=retain.new_zeros(0), retain=retain)
+        return kept_alone(student, batch, draws)

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from unlearning.contracts import Generator, ImageSource, Preparation, Prepared
 from unlearning.errors import ParamsError
-from unlearning.methods._denoising import DenoisingMethod, kept_alone, levels, signal, square, taught
-from unlearning.methods._joint import spread
+from unlearning.methods._denoising import DenoisingMethod, levels, signal, square, taught
+from unlearning.methods._joint import kept_alone, spread
+from unlearning.methods._replay import blank
 from unlearning.randomness import Draws
-from unlearning.types import Batch, Corrupted, Images, Pair, Rows, Terms
+from unlearning.types import Batch, Images, Pair, Rows, Terms
 
 _ENCODED = 64  # neighbours encoded at once, where noise is added to latents
 _WALKED = 2_048  # retain images looked at at once: memory, not the result, depends on it
@@ -106,5 +107,4 @@ def towards(forget: Tensor, rows: Rows, prepared: Prepared, gamma: Tensor, sigma
 def _signal(given: Preparation, pictures: Images) -> Tensor:
     """What noise is added to, of retain pictures [U, C, H, W]."""
     clean = pictures.to(given.device)
-    hidden = Corrupted(torch.zeros_like(clean), torch.ones_like(clean[:, :1], dtype=torch.bool))
-    return signal(given.original, Pair(clean, hidden, torch.arange(len(clean)))).cpu()
+    return signal(given.original, Pair(clean, blank(clean), torch.arange(len(clean)))).cpu()

@@ -10,6 +10,7 @@ The terms are the family's own training loss.
 from __future__ import annotations
 
 from unlearning.contracts import Generator, Method, Prepared
+from unlearning.methods._joint import kept_alone
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Terms
 
@@ -22,6 +23,4 @@ class Retrain(Method, kind="retrain"):
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """The own loss of what is kept; no forget voice."""
-        view = student.draw_view(batch.retain.corrupted, draws.at("view", "retain"))
-        retain = student.loss(batch.retain, view)
-        return Terms(forget=retain.new_zeros(0), retain=retain)
+        return kept_alone(student, batch, draws)

@@ -17,6 +17,7 @@ from torch import nn
 
 from unlearning.abilities import Sharding
 from unlearning.contracts import Generator, Method, Prepared
+from unlearning.methods._joint import kept_alone
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Terms
 
@@ -30,6 +31,4 @@ class Sisa(Method, kind="sisa"):
 
     def terms(self, student: Generator, original: Generator, batch: Batch, draws: Draws, prepared: Prepared) -> Terms:
         """The own loss of what is kept, of a member or (Jensen's bound) of the mixture; no forget voice."""
-        view = student.draw_view(batch.retain.corrupted, draws.at("view", "retain"))
-        retain = student.loss(batch.retain, view)
-        return Terms(forget=retain.new_zeros(0), retain=retain)
+        return kept_alone(student, batch, draws)

@@ -34,12 +34,12 @@ from unlearning.methods._denoising import (
     coarse_error,
     error,
     holes,
-    kept_alone,
     levels,
     predicted,
     signal,
     taught,
 )
+from unlearning.methods._joint import kept_alone
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Images, PerImage, Terms
 

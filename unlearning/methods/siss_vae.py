@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from unlearning.abilities import Posterior, Variational
 from unlearning.contracts import Generator, Method, Prepared
-from unlearning.methods._denoising import kept_alone
+from unlearning.methods._joint import kept_alone
 from unlearning.randomness import Draws
 from unlearning.types import Batch, Pair, PerImage, Terms
 

@@ -1,4 +1,4 @@
-"""Tables of Markdown."""
+"""Tables of Markdown, and where their numbers come from."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ def interval(score: Mapping[str, Any] | None, places: int = 3) -> str:
 def percent(rate: Mapping[str, Any] | None) -> str:
     """`2.70 (1.94 to 3.75)`: a rate and its interval, in %; empty where it is not known."""
     return "" if rate is None else f"{100 * rate['rate']:.2f} ({100 * rate['low']:.2f} to {100 * rate['high']:.2f})"
+
+
+def origin(summary: Mapping[str, Any]) -> Iterator[str]:
+    """How a summary was made: the command, the machines, the code and the time."""
+    yield "## How it was made\n"
+    yield f"    {summary['command']}\n"
+    for machine in summary["machines"]:
+        yield "- " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items() if value)
+    dirty = " with uncommitted changes" if summary["code"]["dirty"] else ""
+    yield f"- code {str(summary['code']['revision'])[:12]}{dirty}, {summary['made_at']}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unlearning.report import whole
-from unlearning.report.grid import grid, interval
+from unlearning.report.grid import grid, interval, origin
 
 Json = Mapping[str, Any]
 
@@ -48,12 +48,7 @@ def _page(summary: Json) -> Iterator[str]:
         yield "## Points that came to nothing\n"
         yield from (f"- `{one['id']}`: {one['sentence']}" for one in summary["failed"])
         yield ""
-    yield "## How it was made\n"
-    yield f"    {summary['command']}\n"
-    for machine in summary["machines"]:
-        yield "- " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items() if value)
-    dirty = " with uncommitted changes" if summary["code"]["dirty"] else ""
-    yield f"- code {str(summary['code']['revision'])[:12]}{dirty}, {summary['made_at']}"
+    yield from origin(summary)
 
 
 def _measured(summary: Json) -> str:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from unlearning.report.figures import ROLE_COLOURS, png
-from unlearning.report.grid import grid, percent
+from unlearning.report.grid import grid, origin, percent
 
 Json = Mapping[str, Any]
 
@@ -61,12 +61,7 @@ def _page(summary: Json) -> Iterator[str]:
         yield from grid(_HEAD, list(_rows(walk)))
         yield ""
         yield from _by_request(walk)
-    yield "## How it was made\n"
-    yield f"    {summary['command']}\n"
-    for machine in summary["machines"]:
-        yield "- " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items() if value)
-    dirty = " with uncommitted changes" if summary["code"]["dirty"] else ""
-    yield f"- code {str(summary['code']['revision'])[:12]}{dirty}, {summary['made_at']}"
+    yield from origin(summary)
 
 
 def _costs(walk: Json) -> str:

@@ -14,11 +14,12 @@ import torch
 
 from unlearning.abilities import Denoising
 from unlearning.contracts import Generator, ImageSource
+from unlearning.corruptions.everything import Everything
 from unlearning.log import Log, Progress
 from unlearning.metrics._likelihood import Bits, bits_per_dimension
 from unlearning.params import Evaluate
 from unlearning.randomness import Draws
-from unlearning.types import Corrupted, Pair
+from unlearning.types import Pair
 from unlearning.verbs import _whole
 
 SETS = ("forget", "forget_holdout", "holdout")
@@ -61,7 +62,7 @@ def _of_set(plan: Evaluate, model: Denoising, name: str, images: ImageSource, de
     parts = []
     for start, draws in _whole.places(count, plan.batch_size, everywhere):
         clean = images(torch.arange(start, start + draws.rows)).to(device)
-        hidden = Corrupted(torch.zeros_like(clean), torch.ones_like(clean[:, :1], dtype=torch.bool))
+        hidden = Everything()(clean, draws)
         with torch.no_grad():
             signal = model.signal(Pair(clean, hidden, torch.arange(len(clean))))
         parts.append(bits_per_dimension(model, signal, draws, asked.probes, asked.steps))
