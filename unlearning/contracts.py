@@ -1,14 +1,15 @@
-"""The nouns: what a generator, corruption, method, merge, scope, metric and attack must be able to do.
+"""The nouns: what a generator, corruption, method, merge, scope and metric must be able to do.
 
-Who knows this file knows the house. `draws` are random numbers as a function of place (unlearning/randomness.py); the
-`original` is frozen, in eval mode and never updated; membership is a place (`batch.forget`, `batch.retain`).
+Who knows this file knows the house; unlearning/attack.py is the same for attacks. `draws` are random numbers as a
+function of place (unlearning/randomness.py); the `original` is frozen, in eval mode and never updated; membership is a
+place (`batch.forget`, `batch.retain`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
@@ -239,14 +240,36 @@ class Scope(Recipe):
 
 
 @dataclass(frozen=True, slots=True)
+class Layers:
+    """What one network sees of both pictures at several depths, each [B, C, h, w] float32."""
+
+    truth: Sequence[Tensor]
+    generated: Sequence[Tensor]
+    weights: Sequence[Tensor] | None = None  # of each map's channels [C], where they are published
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What one extractor makes of both pictures: [B, F] float64; the rest only where a metric reads it."""
+
+    truth: Tensor
+    generated: Tensor
+    classes: Tensor | None = None  # [B, K] float64, how sure it is of each of its classes in the generated pictures
+    layers: Layers | None = None
+    forget: Tensor | None = None  # [M, F] of the whole images to forget; truth and generated are whole pictures, too
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
-    """What a metric reads: pictures in identical framing, and features of both where an extractor made them."""
+    """What a metric reads: pictures in identical framing, and what each extractor makes of them, by its name.
+
+    Extractors see missing pixels alone; `copies` sees whole pictures.
+    """
 
     truth: Images
     generated: Images
     missing: Missing
-    truth_features: Tensor | None = None  # [B, F] float64
-    generated_features: Tensor | None = None  # [B, F] float64
+    features: Mapping[str, Features] = field(default_factory=dict)
 
 
 class Metric(Recipe):
@@ -254,33 +277,17 @@ class Metric(Recipe):
 
     per_image: ClassVar[bool] = True
     higher_is_closer: ClassVar[bool] = False
-    reads_features: ClassVar[bool] = False
+    reads: ClassVar[Literal["pictures", "features", "classes", "layers"]] = "pictures"
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports: its kind, and its extractor where that is chosen by name."""
+        return self.kind
+
+    def through(self) -> str | None:
+        """The name of the extractor that it reads; None = pictures alone."""
+        return None
 
     def __call__(self, compared: Compared) -> Tensor:
-        """[B] float64 where `per_image`, else [] float64."""
+        """[B] float64 where `per_image`, else [] float64; NaN where nothing can be said."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What an attack recovered, against how hard it tried."""
-
-    effort: Sequence[float]
-    forgetting: Sequence[float]
-    effort_unit: str
-
-
-class Attack(Recipe):
-    """One way an attacker or auditor brings a forgotten image back. Run on the unlearned model and on the reference."""
-
-    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
-        """Normalised forgetting against effort; 0 = restored like the original, 1 = as wrong as the mean picture."""
-        raise NotImplementedError
-
-
-class Forgetting(Protocol):
-    """Scores a generator on the batch's forget images, under the evaluation's corruption or another."""
-
-    def __call__(self, generator: Generator, corruption: Corruption | None = None) -> float:
-        """0 = like the original under the same, 1 = as wrong as the mean picture; NaN where nothing can be said."""
-        ...

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
-from unlearning.rules import OPTIONAL, Gates, Policy, Section, Suppress
+from unlearning.rules import OPTIONAL, Gates, Policy, Profile, Section, Suppress
 from unlearning.rules import Goal as Goal
 
 
@@ -190,9 +190,14 @@ class Evaluate(Section):
         (), description="retained classes that look like the forgotten ones: a set of their own; empty = no such set"
     )
     attacks: tuple[Choice, ...] = Field(
-        (), description="tried on the unlearned model and on the reference; empty = none, and no time for them"
+        (), description="tried on the original, the unlearned model and the reference, with these fields"
     )
-
+    profile: Profile | None = Field(
+        None, description="also every other kind of attack, as it is made under quick, standard or audit; null = none"
+    )
+    attacked_images: int | None = Field(
+        None, ge=8, description="per set, of every attack; null = 256, and 1000 under audit, so that 0.1 % can be seen"
+    )
     drawn: DrawnPictures = Field(DrawnPictures(), description="pictures drawn from nothing; default: none")
     likelihood: Likelihood = Field(Likelihood(), description="relative bits per dimension; default: not measured")
 
@@ -200,7 +205,13 @@ class Evaluate(Section):
     def _what_is_not_asked_for_is_not_named(self, handler: Any) -> dict[str, Any]:
         """So that a report without any is still the one that was made before they could be asked for: same digest."""
         written: dict[str, Any] = handler(self)
-        asked = {"attacks": self.attacks, "drawn": self.drawn.images, "likelihood": self.likelihood.images}
+        asked = {
+            "attacks": self.attacks,
+            "profile": self.profile,
+            "attacked_images": self.attacked_images,
+            "drawn": self.drawn.images,
+            "likelihood": self.likelihood.images,
+        }
         return {name: value for name, value in written.items() if asked.get(name, True)}
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Goal = Literal["unreconstructable", "never_seen"]
 Tier = Literal["exact", "approximate", "retrain", "suppress"]
 Selected = Literal["sample_key", "content_sha256", "subject", "class"]
+Profile = Literal["quick", "standard", "audit"]  # how much an evaluation tries
 
 OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
 OPTIONAL = ("policy", "suppress")  # sections that are not written where they say nothing

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from tests import toys
-from unlearning.contracts import Corruption, Generator, ImageSource, Preparation
+from unlearning.attack import Forgotten, Group, Scene, Shown
+from unlearning.contracts import Corruption, Generator, ImageSource
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, View
@@ -57,32 +59,46 @@ class ClosedForget:
         self.asked: list[Corruption] = []
 
     @torch.no_grad()
-    def __call__(self, generator: Generator, corruption: Corruption | None = None) -> float:
+    def __call__(
+        self, generator: Generator, corruption: Corruption | None = None, shown: Shown | None = None
+    ) -> Forgotten:
         self.seen.append(copy.deepcopy(generator.state_dict()))
         self.modes.append(generator.training)
         self.asked.append(corruption or HOLE)
-        error, floor = (self._error(one, corruption or HOLE) for one in (generator, self.known))
+        error, floor = (self._error(one, corruption or HOLE, shown) for one in (generator, self.known))
         grey = self._mean_square(self.clean, corruption or HOLE)
-        return float((error - floor) / (grey - floor))
+        return Forgotten(error.numpy(), floor.numpy(), grey.numpy())
 
-    def _error(self, generator: Generator, corruption: Corruption) -> torch.Tensor:
+    def _error(self, generator: Generator, corruption: Corruption, shown: Shown | None) -> torch.Tensor:
         draws = Draws(0, len(self.clean), where=("score",))
-        shown = corruption(self.clean, draws.at("corruption"))
-        return self._mean_square(generator.reconstruct(shown, draws.at("reconstruct")) - self.clean, corruption)
+        seen = corruption(self.clean, draws.at("corruption"))
+        if shown is not None:
+            seen = replace(seen, images=shown(generator, self.clean, seen, draws.at("shown")))
+        return self._mean_square(generator.reconstruct(seen, draws.at("reconstruct")) - self.clean, corruption)
 
     def _mean_square(self, pictures: torch.Tensor, corruption: Corruption) -> torch.Tensor:
         missing = corruption(self.clean, Draws(0, len(self.clean), where=("score", "corruption"))).missing
-        return pictures.double().square().masked_fill(~missing, 0).sum() / missing.sum()
+        return pictures.double().square().masked_fill(~missing, 0).flatten(1).sum(1) / missing.flatten(1).sum(1)
 
 
-def given(known: nn.Module, forget: ImageSource | None = None, retain: ImageSource | None = None) -> Preparation:
-    """What an attack may look at."""
+def scene(
+    known: nn.Module,
+    forgetting: ClosedForget,
+    forget: ImageSource | None = None,
+    retain: ImageSource | None = None,
+    reference: Generator | None = None,
+) -> Scene:
+    """What an attack may look at: images of two classes a set."""
     assert isinstance(known, Generator)
-    return Preparation(
-        known.requires_grad_(False),
-        toys.Pictures("forget", 20) if forget is None else forget,
-        toys.Pictures("retain", 30) if retain is None else retain,
-        HOLE,
-        DRAWS,
-        torch.device("cpu"),
-    )
+    sources = {
+        "forget": toys.Pictures("forget", 20) if forget is None else forget,
+        "forget_holdout": toys.Pictures("forget_holdout", 20),
+        "retain": toys.Pictures("retain", 30) if retain is None else retain,
+        "holdout": toys.Pictures("holdout", 30),
+    }
+    groups = [
+        Group(name, source, [f"{name[:6]}-{row % 2}" for row in range(len(source))]) for name, source in sources.items()
+    ]
+    original = known.requires_grad_(False)
+    other = original if reference is None else reference
+    return Scene(original, other, *groups, HOLE, forgetting, DRAWS, torch.device("cpu"), 16)

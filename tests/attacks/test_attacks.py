@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests import toys
 from tests.attacks import line
+from unlearning.attack import Attack, Curve, Ready
 from unlearning.attacks.interpolate import Interpolate
 from unlearning.attacks.other_holes import OtherHoles
 from unlearning.attacks.relearn import Relearn
 from unlearning.contracts import Generator
 from unlearning.corruptions.center_hole import CenterHole
-from unlearning.errors import ManifestError, ParamsError
+from unlearning.errors import ParamsError
 from unlearning.recipe import Choice
 from unlearning.types import Images, Pair
 from unlearning.verbs._kinds import register
 
 register()
 FORGET = toys.Pictures("forget", 20)
+
+
+def run(attack: Attack, target: Generator, known: Generator, forgetting: line.ClosedForget, **sets: Any) -> Curve:
+    """The attack on `target`, and its forgetting point by point."""
+    found = attack.run(target, line.scene(known, forgetting, **sets), Ready())
+    assert isinstance(found, Curve)
+    return found
+
+
+def values(curve: Curve) -> list[float]:
+    return [point.value for point in curve.forgetting]
 
 
 class Unreadable:
@@ -51,7 +65,7 @@ def target(original: Generator) -> Generator:
 
 def test_the_toy_is_what_it_says(original: Generator, target: Generator) -> None:
     forgetting = line.ClosedForget(FORGET, original)
-    assert forgetting(target) == pytest.approx(1)
+    assert forgetting(target).value == pytest.approx(1)
     shown = line.HOLE(FORGET.images, line.DRAWS)
     torch.testing.assert_close(original.reconstruct(shown, line.DRAWS), FORGET.images, atol=1e-4, rtol=0)
 
@@ -60,10 +74,10 @@ def test_walking_back_a_linear_encoder_forgets_by_the_square_of_what_is_left(
     original: Generator, target: Generator
 ) -> None:
     """With E = s E0 the picture is s x, so the error is (1 - s)^2 of the grey's."""
-    curve = Interpolate(steps=4).curve(target, line.given(original), line.ClosedForget(FORGET, original))
+    curve = run(Interpolate(steps=4), target, original, line.ClosedForget(FORGET, original))
     assert curve.effort == [0, 0.25, 0.5, 0.75, 1]
-    assert curve.forgetting == pytest.approx([(1 - share) ** 2 for share in curve.effort], abs=1e-4)
-    assert curve.forgetting[-1] == 0  # to the bit: these are the original's weights
+    assert values(curve) == pytest.approx([(1 - share) ** 2 for share in curve.effort], abs=1e-4)
+    assert values(curve)[-1] == 0  # to the bit: these are the original's weights
 
 
 def test_only_the_part_that_is_named_walks(original: Generator, target: Generator) -> None:
@@ -72,7 +86,7 @@ def test_only_the_part_that_is_named_walks(original: Generator, target: Generato
     seen = {}
     for part in ("encoder", "all"):
         forgetting = line.ClosedForget(FORGET, original)
-        Interpolate(steps=2, part=part).curve(target, line.given(original), forgetting)
+        run(Interpolate(steps=2, part=part), target, original, forgetting)
         seen[part] = forgetting.seen[-1]
     for name, weight in original.state_dict().items():
         assert torch.equal(seen["all"][name], weight)
@@ -83,12 +97,12 @@ def test_only_the_part_that_is_named_walks(original: Generator, target: Generato
 def test_relearning_on_every_forget_image_brings_the_original_back(original: Generator, target: Generator) -> None:
     """The error is a convex function of the encoder alone, and 0 at its least: there is nowhere else to go."""
     attack = Relearn(on="forget", steps=(0, 20, 200), learning_rate=2e-2, part="encoder")
-    given = line.given(original, forget=FORGET, retain=Unreadable())
-    curve = attack.curve(target, given, line.ClosedForget(FORGET, original))
+    forgetting = line.ClosedForget(FORGET, original)
+    curve = run(attack, target, original, forgetting, forget=FORGET, retain=Unreadable())
     assert curve.effort == [0, 20, 200]
-    assert curve.forgetting[0] == pytest.approx(1)
-    assert curve.forgetting[0] > curve.forgetting[1] > curve.forgetting[2]
-    assert curve.forgetting[2] < 0.01
+    assert values(curve)[0] == pytest.approx(1)
+    assert values(curve)[0] > values(curve)[1] > values(curve)[2]
+    assert values(curve)[2] < 0.01
 
 
 def test_one_step_is_adams_along_the_gradient_of_the_generators_own_loss(
@@ -98,7 +112,7 @@ def test_one_step_is_adams_along_the_gradient_of_the_generators_own_loss(
     one = toys.Pictures("one", 1)  # so that every draw of rows is the same one
     forgetting = line.ClosedForget(FORGET, original)
     attack = Relearn(on="forget", steps=(0, 1), learning_rate=1e-3)
-    attack.curve(target, line.given(original, forget=one), forgetting)
+    run(attack, target, original, forgetting, forget=one)
     shown = Pair(one.images, line.HOLE(one.images, line.DRAWS), torch.zeros(1, dtype=torch.int64))
     target.loss(shown, target.draw_view(shown.corrupted, line.DRAWS)).mean().backward()
     for name, weight in target.named_parameters():
@@ -109,17 +123,17 @@ def test_one_step_is_adams_along_the_gradient_of_the_generators_own_loss(
 
 def test_relearning_for_no_step_is_to_look(original: Generator, target: Generator) -> None:
     forgetting = line.ClosedForget(FORGET, original)
-    curve = Relearn(steps=(0,)).curve(target, line.given(original), forgetting)
+    curve = run(Relearn(steps=(0,)), target, original, forgetting)
     assert curve.effort == [0]
-    assert curve.forgetting == [forgetting(target)]
+    assert values(curve) == [forgetting(target).value]
 
 
 def test_a_longer_attack_passes_through_the_points_of_a_shorter_one(original: Generator, target: Generator) -> None:
     """So measuring more often changes nothing of what is measured."""
-    given, forgetting = line.given(original), line.ClosedForget(FORGET, original)
-    often = Relearn(steps=(0, 2, 3, 5)).curve(target, given, forgetting)
-    once = Relearn(steps=(3,)).curve(target, given, forgetting)
-    assert once.forgetting == [often.forgetting[2]]
+    forgetting = line.ClosedForget(FORGET, original)
+    often = run(Relearn(steps=(0, 2, 3, 5)), target, original, forgetting)
+    once = run(Relearn(steps=(3,)), target, original, forgetting)
+    assert values(once) == [values(often)[2]]
 
 
 def test_the_attacker_has_k_images_and_no_other(original: Generator, target: Generator) -> None:
@@ -130,34 +144,47 @@ def test_the_attacker_has_k_images_and_no_other(original: Generator, target: Gen
             asked.update(rows.tolist())
             return super().__call__(rows)
 
-    given = line.given(original, forget=Watched("forget", 20), retain=Unreadable())
+    sets = {"forget": Watched("forget", 20), "retain": Unreadable()}
     attack = Relearn(on="forget", images=4, steps=(20,), batch_size=8)
-    attack.curve(target, given, line.ClosedForget(FORGET, original))
+    run(attack, target, original, line.ClosedForget(FORGET, original), **sets)
     assert asked == {0, 5, 10, 15}
 
 
 def test_relearning_on_retain_images_never_opens_a_forget_image(original: Generator, target: Generator) -> None:
-    given = line.given(original, forget=Unreadable())
-    curve = Relearn(on="retain", steps=(0, 5)).curve(target, given, line.ClosedForget(FORGET, original))
-    assert curve.forgetting[1] < curve.forgetting[0]  # one line for all pictures: here they do help
+    attack, forgetting = Relearn(on="retain", steps=(0, 5)), line.ClosedForget(FORGET, original)
+    curve = values(run(attack, target, original, forgetting, forget=Unreadable()))
+    assert curve[1] < curve[0]  # one line for all pictures: here they do help
+
+
+def test_the_encoder_stays_where_only_the_decoder_learns_or_walks(original: Generator, target: Generator) -> None:
+    forgetting = line.ClosedForget(FORGET, original)
+    with torch.no_grad():
+        target.get_parameter("out.weight").mul_(0.5)
+        target.get_parameter("into.weight").fill_(0.1)
+    run(Relearn(steps=(3,), part="decoder"), target, original, forgetting)
+    run(Interpolate(steps=1, part="decoder"), target, original, forgetting)
+    assert all(torch.equal(seen["into.weight"], target.get_parameter("into.weight")) for seen in forgetting.seen)
+    assert not torch.equal(forgetting.seen[0]["out.weight"], target.get_parameter("out.weight"))
+    assert torch.equal(forgetting.seen[-1]["out.weight"], original.get_parameter("out.weight"))
 
 
 def test_the_decoder_stays_where_only_the_encoder_learns(original: Generator, target: Generator) -> None:
     forgetting = line.ClosedForget(FORGET, original)
-    Relearn(steps=(3,), part="encoder").curve(target, line.given(original), forgetting)
+    run(Relearn(steps=(3,), part="encoder"), target, original, forgetting)
     assert torch.equal(forgetting.seen[0]["out.weight"], target.get_parameter("out.weight"))
     assert not torch.equal(forgetting.seen[0]["into.weight"], target.get_parameter("into.weight"))
 
 
-def test_an_empty_set_teaches_nothing_and_is_named(original: Generator, target: Generator) -> None:
-    given = line.given(original, forget=Empty())
-    with pytest.raises(ManifestError, match="the forget set has no image"):
-        Relearn(on="forget").curve(target, given, line.ClosedForget(FORGET, original))
+def test_an_empty_set_teaches_nothing_and_is_named(original: Generator) -> None:
+    forgetting = line.ClosedForget(FORGET, original)
+    scene = line.scene(original, forgetting, forget=Empty())
+    assert Relearn(on="forget").why_not(scene) == "the forget set is empty"
+    assert Relearn(on="retain").why_not(scene) is None
 
 
 def test_a_generator_that_is_held_still_cannot_be_trained(original: Generator, target: Generator) -> None:
     with pytest.raises(ParamsError, match="part 'all' leaves nothing to train"):
-        Relearn().curve(target.requires_grad_(False), line.given(original), line.ClosedForget(FORGET, original))
+        run(Relearn(), target.requires_grad_(False), original, line.ClosedForget(FORGET, original))
 
 
 @pytest.mark.parametrize("steps", [(), (3, 2), (1, 1), (-1, 2), (0, 10_001)])
@@ -175,10 +202,11 @@ def test_a_hole_that_was_never_unlearned_shows_what_is_left() -> None:
         target.get_parameter("into.weight")[:, ~inside] = 0  # blind to the ring between the small and the large hole
     forgetting = line.ClosedForget(FORGET, known)
     attack = OtherHoles(corruptions=(Choice(kind="center_hole", side=0.5), Choice(kind="half", side="left")))
-    curve = attack.curve(target, line.given(known), forgetting)
+    curve = run(attack, target, known, forgetting)
     assert curve.effort == [0, 1, 2]
-    assert curve.forgetting[0] > 0.05
-    assert curve.forgetting[1] == 0  # what it is blind to is taken away: the same picture, to the bit
+    assert values(curve)[0] > 0.05
+    larger = curve.forgetting[1]
+    np.testing.assert_array_equal(larger.errors, larger.original)  # what it is blind to is taken away: the same picture
     assert [hole.kind for hole in forgetting.asked] == ["center_hole", "center_hole", "half"]
 
 

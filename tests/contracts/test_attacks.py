@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tests import toys
-from unlearning.contracts import Attack, Corruption, Curve, Forgetting, Generator, Preparation
+from unlearning.attack import Attack, Curve, Finding, Forgetting, Forgotten, Group, Scene, Shown, Told
+from unlearning.contracts import Corruption, Generator
 from unlearning.corruptions.random_patches import RandomPatches
 from unlearning.randomness import Draws
+from unlearning.rules import Profile
 from unlearning.verbs._kinds import register
 
 register()
@@ -37,23 +40,33 @@ class Setting:
             for weight in self.target.encoder_parameters().values():
                 weight.mul_(1.1).add_(0.01)
 
-    def curve(self, seed: int = 0, forgetting: Forgetting | None = None) -> Curve:
-        forget, retain = toys.Pictures("forget", 6), toys.Pictures("retain", 12)
+    def scene(self, seed: int = 0, forgetting: Forgetting | None = None) -> Scene:
+        groups = [
+            Group(name, toys.Pictures(name, count), [f"class {row % 2}" for row in range(count)])
+            for name, count in (("forget", 6), ("forget_holdout", 6), ("retain", 12), ("holdout", 12))
+        ]
         draws = Draws(seed, 4, where=("attack",))
-        return self.attack.curve(
-            self.target,
-            Preparation(self.original, forget, retain, RandomPatches(), draws, CPU),
-            forgetting or self.forgetting,
-        )
+        scored = forgetting or self.forgetting
+        return Scene(self.original, self.original, *groups, RandomPatches(), scored, draws, CPU, 4)
+
+    def find(self, seed: int = 0, forgetting: Forgetting | None = None) -> Finding:
+        scene = self.scene(seed, forgetting)
+        return self.attack.run(self.target, scene, self.attack.prepare(scene))
 
     @torch.no_grad()
-    def forgetting(self, generator: Generator, corruption: Corruption | None = None) -> float:
+    def forgetting(
+        self, generator: Generator, corruption: Corruption | None = None, shown: Shown | None = None
+    ) -> Forgotten:
         """How far its pictures are from the original's: 0 for the original itself."""
         assert not generator.training
-        draws = Draws(7, 3, where=("score",))
-        shown = (corruption or RandomPatches())(toys.pictures("forget", 3), draws)
-        first, second = (one.reconstruct(shown, draws) for one in (generator, self.original))
-        return float((first - second).square().mean())
+        draws, clean = Draws(7, 3, where=("score",)), toys.pictures("forget", 3)
+        seen = (corruption or RandomPatches())(clean, draws)
+        pictures = []
+        for one in (generator, self.original):
+            sight = seen if shown is None else replace(seen, images=shown(one, clean, seen, draws.at("shown")))
+            pictures.append(one.reconstruct(sight, draws))
+        apart = (pictures[0] - pictures[1]).double().square().flatten(1).mean(1).numpy()
+        return Forgotten(apart, np.zeros(3), np.ones(3))
 
 
 @dataclass(frozen=True)
@@ -61,8 +74,8 @@ class Attacked:
     """A setting after the same attack was made twice; what there was to compare with was kept before."""
 
     setting: Setting
-    first: Curve
-    second: Curve
+    first: Finding
+    second: Finding
     before: dict[str, dict[str, torch.Tensor]]
     trainable: list[bool]
     streams: tuple[torch.Tensor, torch.Tensor]  # torch's, before and after the first
@@ -75,23 +88,48 @@ def attacked(request: pytest.FixtureRequest) -> Attacked:
     trainable = [weight.requires_grad for weight in setting.target.parameters()]
     torch.manual_seed(3)
     stream = torch.get_rng_state()
-    first = setting.curve()
+    first = setting.find()
     streams = (stream, torch.get_rng_state())
     torch.manual_seed(4)  # whatever else draws from it
-    return Attacked(setting, first, setting.curve(), before, trainable, streams)
+    return Attacked(setting, first, setting.find(), before, trainable, streams)
 
 
-def test_it_begins_with_the_target_as_it_is_and_goes_on_in_order(attacked: Attacked) -> None:
+def test_a_curve_begins_with_the_target_as_it_is_and_goes_on_in_order(attacked: Attacked) -> None:
     curve = attacked.first
+    if not isinstance(curve, Curve):
+        pytest.skip("this one tells apart")
     assert len(curve.effort) == len(curve.forgetting) >= 2
     assert list(curve.effort) == sorted(set(curve.effort))
     assert curve.effort[0] == 0
-    assert curve.forgetting[0] == attacked.setting.forgetting(attacked.setting.target)
     assert curve.effort_unit
+    assert not curve.places or len(curve.places) == len(curve.effort)
 
 
-def test_the_same_attack_gives_the_same_curve(attacked: Attacked) -> None:
-    assert attacked.second == attacked.first
+def test_a_telling_has_a_score_for_every_image_and_names_each(attacked: Attacked) -> None:
+    told = attacked.first
+    if not isinstance(told, Told):
+        pytest.skip("this one brings back")
+    assert told.separations
+    names = [one.name for one in told.separations]
+    assert len(set(names)) == len(names)
+    for one in told.separations:
+        assert one.one.ndim == one.other.ndim == 1
+        assert len(one.one) >= 1
+        assert len(one.other) >= 1
+        assert np.isfinite(one.one).all()
+        assert np.isfinite(one.other).all()
+        assert one.one.dtype == one.other.dtype == np.float64
+
+
+def test_the_same_attack_finds_the_same(attacked: Attacked) -> None:
+    for first, second in zip(_numbers(attacked.first), _numbers(attacked.second), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def _numbers(found: Finding) -> list[Any]:
+    if isinstance(found, Curve):
+        return [list(found.effort), *(point.errors for point in found.forgetting), list(found.numbers.values())]
+    return [*(part for one in found.separations for part in (one.one, one.other)), list(found.numbers.values())]
 
 
 def test_target_original_and_torchs_stream_are_as_before(attacked: Attacked) -> None:
@@ -110,20 +148,33 @@ def test_an_encoder_walked_all_the_way_back_draws_what_the_original_draws(kind: 
     """To the bit, in every family whose decoder unlearning left alone: the first point is the target's own encoder."""
     setting, seen = Setting("interpolate", kind), []
 
-    def forgetting(generator: Generator, corruption: Corruption | None = None) -> float:
+    def forgetting(generator: Generator, corruption: Corruption | None = None, shown: Shown | None = None) -> Forgotten:
         seen.append(copy.deepcopy(generator.state_dict()))
-        return setting.forgetting(generator, corruption)
+        return setting.forgetting(generator, corruption, shown)
 
-    assert setting.curve(forgetting=forgetting).forgetting[-1] == 0
+    found = setting.find(forgetting=forgetting)
+    assert isinstance(found, Curve)
+    assert found.forgetting[-1].value == 0
     for walked, own in zip((seen[0], seen[-1]), (setting.target, setting.original), strict=True):
         assert all(torch.equal(value, walked[name]) for name, value in own.state_dict().items())
 
 
 def test_what_relearning_draws_depends_on_the_seed() -> None:
     setting = Setting("relearn", "mae")
-    first, second = setting.curve(0), setting.curve(1)
-    assert first.forgetting[0] == second.forgetting[0]
-    assert first.forgetting[1] != second.forgetting[1]
+    first, second = _numbers(setting.find(0)), _numbers(setting.find(1))
+    np.testing.assert_array_equal(first[1], second[1])
+    assert not np.array_equal(first[2], second[2])
+
+
+@pytest.mark.parametrize("profile", ["quick", "standard", "audit"])
+def test_a_larger_profile_makes_every_kind_that_a_smaller_one_does(profile: Profile) -> None:
+    order: tuple[Profile, ...] = ("quick", "standard", "audit")
+    smaller = order[: order.index(profile)]
+    for kind in Attack.kinds.values():
+        made = kind.of_profile(profile)
+        assert all(isinstance(attack, kind) for attack in made)
+        assert made or not any(kind.of_profile(other) for other in smaller)
+        assert made or profile != "audit"
 
 
 def test_it_says_where_it_comes_from() -> None:

@@ -222,9 +222,7 @@ def test_attacks_are_scored_as_the_report_is_on_the_unlearned_model_and_on_the_r
         for role in ("unlearned", "reference"):
             moved = (mse[role] - mse["original"]) / (mse["mean_picture"] - mse["original"])
             assert attack[role]["forgetting"][0] == pytest.approx(moved)
-    assert attacks[0]["unlearned"] == {
-        "effort": [0, 0.5, 1],
-        "forgetting": [*attacks[0]["unlearned"]["forgetting"][:2], 0],
-    }
+    assert attacks[0]["unlearned"]["effort"] == [0, 0.5, 1]
+    assert attacks[0]["unlearned"]["forgetting"][2] == 0
     assert attacks[1]["unlearned"]["forgetting"][1] != attacks[1]["unlearned"]["forgetting"][0]
     assert "<h2>Attacks</h2>" in trained.batch.report.with_name("report.html").read_text()

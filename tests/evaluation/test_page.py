@@ -103,10 +103,13 @@ def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
     line = {"effort": [0.0, 10.0, 40.0], "forgetting": [0.9, 0.25, None]}
     attack = {
         "kind": "relearn",
+        "finding": "curve",
+        "signal": None,
         "recipe": {"kind": "relearn", "on": HOSTILE, "images": None},
         "set": "forget_holdout",
         "images": 70,
         "effort_unit": "steps",
+        "original": {**line, "forgetting": [0.0, 0.0, 0.0]},
         "unlearned": line,
         "reference": {**line, "forgetting": [1.25, 1.0, 0.75]},
     }

@@ -21,29 +21,39 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unlearning.contracts import Attack, Curve, Forgetting, Generator, Preparation
+from unlearning.attack import Attack, Curve, Ready, Scene
+from unlearning.contracts import Generator
+from unlearning.rules import Profile
 
 
 class Interpolate(Attack, kind="interpolate"):
     """Walks the target's weights back to the original's, in equal steps."""
 
     steps: int = Field(4, ge=1, le=100, description="equal steps from the target to the original; search 2 to 20")
-    part: Literal["encoder", "all"] = Field("encoder", description="the weights that are walked back")
+    part: Literal["encoder", "decoder", "all"] = Field("encoder", description="the weights that are walked back")
+
+    @classmethod
+    def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
+        """The encoder, in steps; an audit walks the decoder and the whole, too."""
+        parts: tuple[Literal["encoder", "decoder", "all"], ...] = ("encoder", "decoder", "all")
+        return tuple(cls(part=part) for part in (parts if profile == "audit" else parts[:1]))
 
     @torch.no_grad()
-    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
+    def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
         """`steps` + 1 points, effort = share of the way in [0, 1]."""
         walker = copy.deepcopy(target).eval()
-        start, end = self._weights(copy.deepcopy(target)), self._weights(given.original)
+        start, end = self._weights(copy.deepcopy(target)), self._weights(scene.original)
         shares, found = [number / self.steps for number in range(self.steps + 1)], []
         for share in shares:
             for name, weight in self._weights(walker).items():
                 weight.copy_(torch.lerp(start[name], end[name].to(weight), share))  # exact at 0 and at 1
-            found.append(forgetting(walker))
+            found.append(scene.forgetting(walker))
         return Curve(shares, found, "share of the way")
 
     def _weights(self, generator: Generator) -> dict[str, Tensor]:
         """By name, in place: writing to one changes the generator."""
+        encoder = generator.encoder_parameters()
         if self.part == "encoder":
-            return dict(generator.encoder_parameters())
-        return {name: value for name, value in generator.state_dict().items() if value.is_floating_point()}
+            return dict(encoder)
+        floating = {name: value for name, value in generator.state_dict().items() if value.is_floating_point()}
+        return {name: value for name, value in floating.items() if self.part == "all" or name not in encoder}

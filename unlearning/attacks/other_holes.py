@@ -18,12 +18,16 @@ from typing import Self
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.contracts import Attack, Corruption, Curve, Forgetting, Generator, Preparation
+from unlearning.attack import Attack, Curve, Ready, Scene
+from unlearning.contracts import Corruption, Generator
 from unlearning.recipe import Choice
+from unlearning.rules import Profile
 
 
 class OtherHoles(Attack, kind="other_holes"):
     """Measures forgetting under corruptions that unlearning never used. No weight moves."""
+
+    needs_hole = True
 
     corruptions: tuple[Choice, ...] = Field(
         min_length=1, description="T_1, T_2, ..., each a kind of hole with its fields; T_0 is the evaluation's own"
@@ -38,11 +42,26 @@ class OtherHoles(Attack, kind="other_holes"):
                 )
         return self
 
+    @classmethod
+    def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
+        """From the standard one on: holes of three shapes, a smaller and a larger one."""
+        holes: tuple[dict[str, object], ...] = (
+            {"kind": "center_hole", "side": 0.5},
+            {"kind": "half"},
+            {"kind": "border"},
+            {"kind": "box"},
+            {"kind": "free_form"},
+        )
+        chosen = tuple(Choice.model_validate(hole) for hole in holes)
+        return () if profile == "quick" else (cls(corruptions=chosen),)
+
     @torch.no_grad()
-    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
+    def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
         """One point more than `corruptions`, effort = place in the list, 0 = the evaluation's own."""
-        found = [forgetting(target), *(forgetting(target, hole) for hole in self._chosen())]
-        return Curve([float(place) for place in range(len(found))], found, "place in the list of holes")
+        chosen = self._chosen()
+        found = [scene.forgetting(target), *(scene.forgetting(target, hole) for hole in chosen)]
+        places = (f"{scene.corruption.kind}, as evaluated", *(hole.kind for hole in chosen))
+        return Curve([float(place) for place in range(len(found))], found, "place in the list of holes", places)
 
     def _chosen(self) -> list[Corruption]:
         """Raises ParamsError naming the place and what exists."""

@@ -21,9 +21,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from unlearning.contracts import Attack, Curve, Forgetting, Generator, ImageSource, Preparation
-from unlearning.errors import ManifestError, ParamsError
+from unlearning.attack import Attack, Curve, Ready, Scene
+from unlearning.contracts import Generator, ImageSource
+from unlearning.errors import ParamsError
 from unlearning.randomness import generator
+from unlearning.rules import Profile
 from unlearning.types import Pair, Rows
 
 _MOST_STEPS = 10_000  # an attack is cheap by definition: more is training anew
@@ -41,7 +43,7 @@ class Relearn(Attack, kind="relearn"):
     )
     batch_size: int = Field(32, ge=1, description="images a step, drawn with replacement")
     learning_rate: float = Field(1e-3, gt=0, description="of AdamW, constant; search 1e-4 to 3e-3")
-    part: Literal["encoder", "all"] = Field("all", description="the weights that the attacker trains")
+    part: Literal["encoder", "decoder", "all"] = Field("all", description="the weights that the attacker trains")
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -49,52 +51,67 @@ class Relearn(Attack, kind="relearn"):
             raise ValueError(f"steps are {list(self.steps)}: rising numbers from 0 to {_MOST_STEPS} are right")
         return self
 
-    def curve(self, target: Generator, given: Preparation, forgetting: Forgetting) -> Curve:
-        """A point for each of `steps`. Raises ManifestError if the set is empty, ParamsError if nothing can be trained.
+    @classmethod
+    def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
+        """On retain images; an audit also trains one half alone, and hands over ten of the images to forget."""
+        if profile == "quick":
+            return (cls(steps=(0, 10, 30)),)
+        whole = cls(steps=(0, 10, 30, 100))
+        if profile == "standard":
+            return (whole,)
+        steps = (0, 10, 30, 100, 300)
+        halves = (cls(steps=steps, part="encoder"), cls(steps=steps, part="decoder"))
+        return (cls(steps=steps), *halves, cls(on="forget", images=10, steps=(0, 10, 30, 100)))
+
+    def why_not(self, scene: Scene) -> str | None:
+        """It needs an image to learn from."""
+        return None if len(scene.retain if self.on == "retain" else scene.forget) else f"the {self.on} set is empty"
+
+    def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
+        """A point for each of `steps`. Raises ParamsError if nothing can be trained.
 
         torch's global stream is as before.
         """
-        learner, source = copy.deepcopy(target), given.retain if self.on == "retain" else given.forget
-        if not len(source):
-            raise ManifestError(
-                f"attack 'relearn': the {self.on} set has no image to learn from; on the other one it can"
-            )
+        learner, source = copy.deepcopy(target), (scene.retain if self.on == "retain" else scene.forget).images
         optimizer = torch.optim.AdamW(self._moving(learner), lr=self.learning_rate, weight_decay=0.0)
         done, found = 0, []
-        with torch.random.fork_rng(devices=[given.device] if given.device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[scene.device] if scene.device.type == "cuda" else []):
             for steps in self.steps:
                 for number in range(done, steps):
-                    self._step(learner, optimizer, given, source, number)
+                    self._step(learner, optimizer, scene, source, number)
                 done = steps
-                found.append(forgetting(learner.eval()))
+                found.append(scene.forgetting(learner.eval()))
         return Curve([float(steps) for steps in self.steps], found, "steps")
 
     def _step(
-        self, learner: Generator, optimizer: torch.optim.Optimizer, given: Preparation, source: ImageSource, number: int
+        self, learner: Generator, optimizer: torch.optim.Optimizer, scene: Scene, source: ImageSource, number: int
     ) -> None:
         learner.train()
         # A network's own dropout draws from torch's global stream; that, too, is made a function of its place.
-        torch.manual_seed(generator(given.draws.seed, *given.draws.where, "network", number).initial_seed())
-        rows = self._drawn(given, source, number)
-        clean = source(rows).to(given.device)
-        draws = replace(given.draws, rows=len(rows), first=0, total=None, device=given.device).at("relearn", number)
-        pair = Pair(clean, given.corruption(clean, draws.at("corruption")), rows)
+        torch.manual_seed(generator(scene.draws.seed, *scene.draws.where, "network", number).initial_seed())
+        rows = self._drawn(scene, source, number)
+        clean = source(rows).to(scene.device)
+        draws = replace(scene.draws, rows=len(rows), first=0, total=None, device=scene.device).at("relearn", number)
+        pair = Pair(clean, scene.corruption(clean, draws.at("corruption")), rows)
         optimizer.zero_grad(set_to_none=True)
         loss = learner.loss(pair, learner.draw_view(pair.corrupted, draws.at("view"))).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    def _drawn(self, given: Preparation, source: ImageSource, number: int) -> Rows:
+    def _drawn(self, scene: Scene, source: ImageSource, number: int) -> Rows:
         """[B] int64, of the k rows that the attacker has."""
         count = min(len(source), self.images or len(source))
-        stream = generator(given.draws.seed, *given.draws.where, "relearn", "rows", number)
+        stream = generator(scene.draws.seed, *scene.draws.where, "relearn", "rows", number)
         picked = torch.randint(count, (self.batch_size,), generator=stream)
         return picked * len(source) // count
 
     def _moving(self, learner: Generator) -> list[nn.Parameter]:
         """What trains; everything else of the learner is held still."""
-        trainable = [weight for weight in learner.parameters() if weight.requires_grad]
-        moving = list(learner.encoder_parameters().values()) if self.part == "encoder" else trainable
+        encoder = learner.encoder_parameters()
+        moving = list(encoder.values())
+        if self.part != "encoder":
+            whole = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
+            moving = [weight for name, weight in whole.items() if self.part == "all" or name not in encoder]
         if not moving:
             raise ParamsError(f"attack 'relearn': part {self.part!r} leaves nothing to train in this generator")
         learner.requires_grad_(False)

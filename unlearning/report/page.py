@@ -13,7 +13,7 @@ from unlearning.report.figures import ROLE_COLOURS, SET_NAMES, Rows
 
 _ROLES = ("original", "unlearned", "reference", "mean_picture")
 _ROW_ORDER = ("what it sees", "original", "unlearned", "reference", "truth")
-_ATTACKED = ("unlearned", "reference")
+_ATTACKED = ("original", "unlearned", "reference")
 _METRICS = {
     "mse": {
         "mse": "MSE",
@@ -84,7 +84,9 @@ def render(
         classes=_bars(figures.class_errors(report)),
         whole=report.get("whole_pictures", {}),
         drawn=_strips(drawn or {}),
-        attacks=[_attack(found) for found in report.get("attacks", ())],
+        attacks=[_attack(found) for found in report.get("attacks", ()) if found.get("finding") == "curve"],
+        tellings=[found for found in report.get("attacks", ()) if found.get("finding") == "told"],
+        not_made=[found for found in report.get("attacks", ()) if "not_made" in found],
         curves={name: _curve(lines) for name, lines in history.items() if len(lines) > 1},
         inputs=inputs,
         code=code,
@@ -142,7 +144,12 @@ def _attack(found: Mapping[str, Any]) -> dict[str, Any]:
         "unit": found["effort_unit"],
         "efforts": efforts,
         "values": values,
-        "differences": [None if None in pair else pair[0] - pair[1] for pair in zip(*values.values(), strict=True)],
+        "differences": [
+            None if None in pair else pair[0] - pair[1]
+            for pair in zip(values["unlearned"], values["reference"], strict=True)
+        ],
+        "places": found.get("places", ()),
+        "signal": found["signal"],
         "levels": [height(0.0), height(1.0)],
         "points": {
             role: " ".join(

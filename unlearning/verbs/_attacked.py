@@ -1,118 +1,204 @@
-"""Attacks on the unlearned model and on the reference, scored as the report's forgetting is: curves for report.json."""
+"""Attacks on original, unlearned model and reference: which are made, resumed one by one, and their entries.
+
+`evaluate.attacks` names some with their fields, `evaluate.profile` adds how every other kind is made under it. Each
+finding is kept by content (models, images, recipe, code), so that an evaluation that was stopped goes on after the last
+one, and another attack in the list costs that one alone.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from unlearning.contracts import Attack, Corruption, Curve, Generator, ImageSource, Preparation
+from unlearning import digests
+from unlearning.attack import Attack, Finding, Group, Ready, Scene, Separation
+from unlearning.contracts import ImageSource
 from unlearning.data.images import ImageSet
-from unlearning.log import Log, Progress, silent
-from unlearning.metrics._scores import moved
-from unlearning.metrics.mse import Mse
-from unlearning.params import Evaluate, Params
+from unlearning.errors import ParamsError
+from unlearning.evidence import lineage
+from unlearning.log import Log, Progress
+from unlearning.params import Params
 from unlearning.randomness import Draws
-from unlearning.verbs import _whole
-from unlearning.verbs._measure import MEAN_PICTURE, Subjects, measure
+from unlearning.training import checkpoint
+from unlearning.verbs import _findings, _kept_findings
+from unlearning.verbs._measure import Subjects
+from unlearning.verbs._scorer import Scorer
 from unlearning.verbs._whole import Nothing
 from unlearning.workspace import BatchFolder
 
-TARGETS = ("unlearned", "reference")
-_MOST_IMAGES = 256  # a curve has several points, for two models: a mean over so many is steady enough for a difference
-_TARGET = "target"
+ROLES = ("original", "unlearned", "reference")
+GROUPS = ("forget", "forget_holdout", "retain", "holdout")
 
 
-class Scorer:
-    """Forgetting on one set, under the first draw of the evaluation: a `contracts.Forgetting`."""
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """The entries of report.json, and the seconds that each attack took when it was made."""
 
-    def __init__(
-        self,
-        name: str,
-        table: pa.Table,
-        images: ImageSource,
-        subjects: Subjects,
-        plan: Evaluate,
-        known: Nothing | None = None,  # what who knows nothing knows, for a corruption that leaves nothing
-    ) -> None:
-        self._name, self._table, self._images, self._plan, self._known = name, table, images, plan, known
-        self._subjects = replace(subjects, metrics=[Mse()], extractor=None)
-        self._original: dict[str, np.ndarray] = {}  # corruption -> [N, 1] error of the original, measured once
-
-    def __call__(self, generator: Generator, corruption: Corruption | None = None) -> float:
-        """0 = like the original, 1 = as wrong as the mean picture; NaN where nothing can be said."""
-        hole = corruption or self._subjects.corruption
-        model, mean_picture = self._errors(generator, hole)
-        key = hole.model_dump_json()
-        if key not in self._original:
-            self._original[key] = self._errors(self._subjects.models["original"], hole)[0]
-        score = moved(model, self._original[key], mean_picture, 1, self._plan.confidence, measured_on=self._name)
-        return math.nan if score is None else score.value
-
-    def _errors(self, generator: Generator, hole: Corruption) -> tuple[np.ndarray, np.ndarray]:
-        """Errors of the generator and of the mean picture, [N, 1] each: what the report's own scores are made of."""
-        subjects = replace(self._subjects, models={_TARGET: generator}, corruption=hole)
-        what = self._name, self._table, self._images, subjects
-        how = self._plan.seeds[:1], self._plan.batch_size, 0, silent
-        if self._known is not None and _whole.judges(hole, subjects.models):
-            found = _whole.measure(*what, self._known, *how)
-        else:
-            found = measure(*what, *how)
-        return found.per_image[_TARGET][found.error], found.per_image[MEAN_PICTURE][found.error]
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
-def curves(
+def made(
     params: Params,
     batch: BatchFolder,
-    name: str,
+    headline: str,
     tables: Mapping[str, pa.Table],
     images: Mapping[str, ImageSource],
     subjects: Subjects,
     known: Nothing | None,
     log: Log,
-) -> list[dict[str, Any]]:
-    """One entry an attack of `evaluate.attacks`, in order, as a JSON value; `name` is the set that is scored."""
-    plan = params.evaluate
-    if not plan.attacks:
-        return []
-    table, scored = _some(tables[name], images[name], params, batch)
-    forgetting = Scorer(name, table, scored, subjects, plan, known)
-    attacks = [Attack.chosen(choice, "evaluate.attacks") for choice in plan.attacks]
-    found: list[dict[str, Any]] = []
-    for place, attack in enumerate(attacks):
-        draws = Draws(plan.seeds[0], 1, where=("attack", attack.kind), device=subjects.device)
-        sources = images["forget"], images["retain"]
-        given = Preparation(subjects.models["original"], *sources, subjects.corruption, draws, subjects.device)
-        made = {}
-        for number, role in enumerate(TARGETS, 1):
-            made[role] = attack.curve(subjects.models[role], given, forgetting)
-            log(Progress("evaluate attacks", place * len(TARGETS) + number, len(attacks) * len(TARGETS)))
-        found.append(
-            {
-                "kind": attack.kind,
-                "recipe": attack.model_dump(mode="json"),
-                "set": name,
-                "images": len(table),
-                "effort_unit": made[TARGETS[0]].effort_unit,
-                **{role: _as_json(curve) for role, curve in made.items()},
-            }
-        )
+) -> Attacked:
+    """One entry an attack; `headline` is the set whose forgetting curves are about.
+
+    Raises ParamsError if an attack that `evaluate.attacks` names cannot be made; one that only the profile asks for is
+    entered as not made, with the reason.
+    """
+    asked = list(_asked(params))
+    if not asked:
+        return Attacked()
+    most = params.evaluate.attacked_images or (1_000 if params.evaluate.profile == "audit" else 256)
+    parts = {name: _some(tables[name], images[name], most, params, batch) for name in {headline, *GROUPS}}
+    weights = {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES}
+    scene = _scene(parts, subjects, Scorer(headline, *parts[headline], subjects, params.evaluate, known), params)
+    content = _content(params, headline, parts, subjects, weights)
+    found = Attacked()
+    for place, (attack, named) in enumerate(asked):
+        log(Progress("evaluate attacks", place, len(asked), note=f"evaluate attack {attack.kind}"))
+        entry: dict[str, Any] = {"kind": attack.kind, "recipe": attack.model_dump(mode="json")}
+        refusal = _refusal(attack, scene, known)
+        if refusal is not None:
+            if named:
+                raise ParamsError(f"evaluate.attacks: {attack.kind!r} cannot be made here: {refusal}")
+            found.entries.append({**entry, "not_made": refusal})
+            continue
+        siege = _Siege(attack, replace(scene, draws=scene.draws.at("attack", attack.kind)), subjects, content, batch)
+        by_role = {role: siege.of(role) for role in ROLES}
+        of = {"set": headline, "images": len(parts[headline][0])}
+        said = _findings.entry({role: one for role, (one, _) in by_role.items()}, siege.control, params.evaluate)
+        found.entries.append({**entry, **(of if said["finding"] == "curve" else {}), **said})
+        took = sum(seconds for _, seconds in by_role.values())
+        found.seconds[attack.kind] = found.seconds.get(attack.kind, 0.0) + took
+        log(Progress("evaluate attacks", place + 1, len(asked)))
     return found
 
 
-def _some(table: pa.Table, images: ImageSource, params: Params, batch: BatchFolder) -> tuple[pa.Table, ImageSource]:
-    """At most `_MOST_IMAGES`, evenly over the set: one sorted by class is no bias."""
-    if len(table) <= _MOST_IMAGES:
+class _Siege:
+    """One attack on every model, each finding read back where it was kept."""
+
+    def __init__(
+        self, attack: Attack, scene: Scene, subjects: Subjects, content: Mapping[str, Any], batch: BatchFolder
+    ) -> None:
+        self._attack, self._scene, self._subjects, self._content = attack, scene, subjects, content
+        self._kept: Path = batch.workspace.work("attacks")
+
+    def of(self, role: str) -> tuple[Finding, float]:
+        """What it finds of one model, and the seconds that took."""
+        path = self._path(role)
+        found = _kept_findings.read(path)
+        if found is None:
+            ready, start = self._ready, time.perf_counter()
+            finding = self._attack.run(self._subjects.models[role], self._scene, ready)
+            _kept_findings.write(path, finding, time.perf_counter() - start)
+            found = _kept_findings.read(path)
+            assert found is not None
+        return found
+
+    @property
+    def control(self) -> Separation | None:
+        """The positive control."""
+        path = self._path("control")
+        kept = _kept_findings.read_control(path)
+        if kept is None:
+            _kept_findings.write_control(path, self._ready.control)
+            return self._ready.control
+        return kept[0]
+
+    @cached_property
+    def _ready(self) -> Ready:
+        return self._attack.prepare(self._scene)
+
+    def _path(self, role: str) -> Path:
+        about = {**self._content, "attack": self._attack.model_dump(mode="json"), "role": role}
+        return self._kept / f"{digests.of_value(about)}.npz"
+
+
+def _asked(params: Params) -> Iterator[tuple[Attack, bool]]:
+    """Every attack, and whether `evaluate.attacks` names it; the profile adds the kinds that are not named there."""
+    plan = params.evaluate
+    named = [Attack.chosen(choice, "evaluate.attacks") for choice in plan.attacks]
+    yield from ((attack, True) for attack in named)
+    if plan.profile is not None:
+        kinds = {attack.kind for attack in named}
+        for kind in sorted(set(Attack.kinds) - kinds):
+            yield from ((attack, False) for attack in Attack.kinds[kind].of_profile(plan.profile))
+
+
+def _refusal(attack: Attack, scene: Scene, known: Nothing | None) -> str | None:
+    needed = attack.needs()
+    if not isinstance(scene.original, needed):
+        return f"the generator is not {needed.__name__}"
+    if scene.corruption.leaves_nothing and attack.needs_hole:
+        return f"under corruption {scene.corruption.kind!r} nothing is drawn into a hole"
+    if scene.corruption.leaves_nothing and known is None:
+        return "this generator does not say how well it knows a whole picture"
+    return attack.why_not(scene)
+
+
+def _scene(
+    parts: Mapping[str, tuple[pa.Table, ImageSource]], subjects: Subjects, forgetting: Scorer, params: Params
+) -> Scene:
+    forget, forget_holdout, retain, holdout = (
+        Group(name, parts[name][1], parts[name][0]["class"].to_pylist()) for name in GROUPS
+    )
+    return Scene(
+        subjects.models["original"],
+        subjects.models["reference"],
+        forget,
+        forget_holdout,
+        retain,
+        holdout,
+        subjects.corruption,
+        forgetting,
+        Draws(params.evaluate.seeds[0], 1, device=subjects.device),
+        subjects.device,
+        params.evaluate.batch_size,
+    )
+
+
+def _content(
+    params: Params,
+    headline: str,
+    parts: Mapping[str, tuple[pa.Table, ImageSource]],
+    subjects: Subjects,
+    weights: Mapping[str, str],
+) -> dict[str, Any]:
+    """All that a finding is a function of, but the attack and the model it is made on."""
+    return {
+        "images": {name: digests.of_value(table["sha256"].to_pylist()) for name, (table, _) in parts.items()},
+        "classes": {name: digests.of_value(table["class"].to_pylist()) for name, (table, _) in parts.items()},
+        "headline": headline,
+        "weights": dict(weights),
+        "corruption": subjects.corruption.model_dump(mode="json"),
+        "data": params.section_digest("data"),
+        "seed": params.evaluate.seeds[0],
+        "batch_size": params.evaluate.batch_size,
+        "device": subjects.device.type,
+        "code": lineage.code_identity()["source_sha256"],
+    }
+
+
+def _some(
+    table: pa.Table, images: ImageSource, most: int, params: Params, batch: BatchFolder
+) -> tuple[pa.Table, ImageSource]:
+    """At most `most`, evenly over the set: one sorted by class is no bias."""
+    if len(table) <= most:
         return table, images
-    part = table.take(np.arange(_MOST_IMAGES) * len(table) // _MOST_IMAGES)
+    part = table.take(np.arange(most) * len(table) // most)
     return part, ImageSet(part, batch.workspace, params.data)
-
-
-def _as_json(curve: Curve) -> dict[str, Sequence[float | None]]:
-    """A point of which nothing can be said is null."""
-    values = [value if math.isfinite(value) else None for value in curve.forgetting]
-    return {"effort": list(curve.effort), "forgetting": values}

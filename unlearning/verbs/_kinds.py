@@ -8,7 +8,8 @@ from torch import nn
 
 from unlearning import policy
 from unlearning.abilities import Denoising, Scoring, Sharding
-from unlearning.contracts import Attack, Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
+from unlearning.attack import Attack
+from unlearning.contracts import Corruption, Generator, GeneratorRecipe, Merge, Method, Metric, Scope
 from unlearning.errors import ParamsError
 from unlearning.params import Budget, Params
 from unlearning.recipe import Recipe, discover

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from unlearning.attack import Shown
 from unlearning.contracts import Compared, Corruption, Generator, ImageSource, Metric
 from unlearning.log import Log, Progress
 from unlearning.metrics import _observer
@@ -31,6 +32,7 @@ class Subjects:
     metrics: Sequence[Metric]
     extractor: Extractor | None
     device: torch.device
+    shown: Shown | None = None  # what models are shown in the stead of T(x): nothing else
 
 
 @dataclass(slots=True)
@@ -94,7 +96,13 @@ def _reconstruct(truth: Images, subjects: Subjects, draws: Draws) -> tuple[dict[
     corrupted = subjects.corruption(truth, draws.at("corruption"))
     here = Corrupted(corrupted.images.to(subjects.device), corrupted.missing.to(subjects.device))
     there = replace(draws.at("reconstruct"), device=subjects.device)
-    generated = {role: model.reconstruct(here, there).float().cpu() for role, model in subjects.models.items()}
+    generated = {}
+    for role, model in subjects.models.items():
+        seen = here
+        if subjects.shown is not None:
+            changed = subjects.shown(model, truth.to(subjects.device), here, there.at("shown"))
+            seen = replace(here, images=changed)
+        generated[role] = model.reconstruct(seen, there).float().cpu()
     mean = subjects.mean_picture.expand_as(truth)
     generated[MEAN_PICTURE] = torch.where(corrupted.missing, mean, truth)
     return generated, corrupted.missing, corrupted.images

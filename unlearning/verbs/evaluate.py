@@ -32,6 +32,7 @@ from unlearning.params import Params
 from unlearning.training import checkpoint
 from unlearning.verbs import _attacked, _planned, _scored, _sets, _whole, _whole_pictures, _written
 from unlearning.verbs._asset import make
+from unlearning.verbs._attacked import Attacked
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
 from unlearning.verbs._whole import Nothing
@@ -76,7 +77,7 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     }
     if corruption.leaves_nothing and not whole:
         log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
-    attacked = _attacked.curves(params, batch, _scored.headline_set(measured), tables, images, subjects, known, log)
+    attacked = _attacked.made(params, batch, _scored.headline_set(measured), tables, images, subjects, known, log)
     looked = _whole_pictures.look(params, batch, models, images, extractor, device, log)
     report = _report(params, batch, measured, attacked, looked, extractor, corruption)
     _written.write(params, batch, folder, report, measured, looked)
@@ -108,7 +109,7 @@ def _report(
     params: Params,
     batch: BatchFolder,
     measured: Mapping[str, Measured],
-    attacked: list[dict[str, Any]],
+    attacked: Attacked,
     looked: Whole,
     extractor: Extractor | None,
     corruption: Corruption,
@@ -127,7 +128,7 @@ def _report(
         "scores": dict.fromkeys(scores) if silent else scores,
         **({"note": _NO_RECONSTRUCTION.format(kind=corruption.kind)} if silent else {}),
         "sets": {name: _set_summary(found) for name, found in measured.items()},
-        **({"attacks": attacked} if attacked else {}),
+        **({"attacks": attacked.entries} if attacked.entries else {}),
         **({"whole_pictures": looked.block} if looked.block else {}),
         "checkpoints": checkpoints,
         "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from unlearning.contracts import Attack, Corruption, GeneratorRecipe, Merge, Method, Metric, Scope
+from unlearning.attack import Attack
+from unlearning.contracts import Corruption, GeneratorRecipe, Merge, Method, Metric, Scope
 from unlearning.recipe import Recipe
 from unlearning.verbs._kinds import register
 

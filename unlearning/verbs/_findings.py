@@ -1,0 +1,153 @@
+"""What attacks found, as report.json says it: means, intervals, and how far the target lies beyond the reference.
+
+    a curve     recovered = max over effort of (forgetting of the reference - forgetting of the unlearned model)
+    a telling   beyond    = AUC of the unlearned model - AUC of the reference (or of the original, where it says so)
+
+Both are 0 for a model that is like one which never saw the images, whatever the attack brings by itself. Intervals are
+bootstraps over images, the same images of both models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from unlearning.attack import Curve, Finding, Forgotten, Separation, Told
+from unlearning.metrics import _separation
+from unlearning.params import Evaluate
+
+
+def entry(found: Mapping[str, Finding], control: Separation | None, plan: Evaluate) -> dict[str, Any]:
+    """One attack on every model, by role, as a JSON value. Roles: original, unlearned, reference."""
+    first = found["unlearned"]
+    if isinstance(first, Curve):
+        curves = {role: one for role, one in found.items() if isinstance(one, Curve)}
+        return {
+            "finding": "curve",
+            "effort_unit": first.effort_unit,
+            **({"places": list(first.places)} if first.places else {}),
+            **{role: _curve(one, plan) for role, one in curves.items()},
+            "signal": _recovered(curves["unlearned"], curves["reference"], plan),
+        }
+    told = {role: one for role, one in found.items() if isinstance(one, Told)}
+    positive = None if control is None else _separation_as_json(control, plan)
+    return {
+        "finding": "told",
+        "groups": list(first.groups),
+        "two_sided": first.two_sided,
+        "beside": first.beside,
+        **({} if control is None else {"control": positive, "blind": _blind(positive)}),
+        **{role: _told(one, plan) for role, one in told.items()},
+        "signal": _beyond(told["unlearned"], told[first.beside], plan),
+    }
+
+
+def _curve(curve: Curve, plan: Evaluate) -> dict[str, Any]:
+    points = [_forgotten(point, plan) for point in curve.forgetting]
+    return {
+        "effort": list(curve.effort),
+        **{name: [point[place] for point in points] for place, name in enumerate(("forgetting", "low", "high"))},
+        **_numbers(curve.numbers),
+    }
+
+
+def _told(told: Told, plan: Evaluate) -> dict[str, Any]:
+    return {
+        "separations": [_separation_as_json(one, plan) for one in told.separations],
+        **_numbers(told.numbers),
+    }
+
+
+def _numbers(numbers: Mapping[str, float]) -> dict[str, Any]:
+    return {"numbers": {name: _finite(value) for name, value in numbers.items()}} if numbers else {}
+
+
+def _separation_as_json(one: Separation, plan: Evaluate) -> dict[str, Any]:
+    """A score of which nothing can be said has an AUC of null."""
+    apart = _separation.apart(one.one, one.other, plan.bootstrap, plan.confidence)
+    if apart is None:
+        return {
+            "name": one.name,
+            "auc": None,
+            "low": None,
+            "high": None,
+            "ones": len(one.one),
+            "others": len(one.other),
+        }
+    return {
+        "name": one.name,
+        "auc": apart.auc,
+        "low": apart.low,
+        "high": apart.high,
+        "tpr_at_1_percent": apart.true_positives[0],
+        "tpr_at_0.1_percent": apart.true_positives[1],
+        "ones": apart.ones,
+        "others": apart.others,
+    }
+
+
+def _blind(control: Mapping[str, Any] | None) -> bool:
+    """Whether the attack cannot tell even what it is known that it should: then its silence is no evidence."""
+    return control is None or control["low"] is None or control["low"] <= 0.5
+
+
+def _forgotten(point: Forgotten, plan: Evaluate) -> tuple[float | None, float | None, float | None]:
+    """Value and interval of one point of a curve; null where nothing can be said."""
+    table = np.stack([point.errors, point.original, point.nothing])  # [3, N]
+    if not np.isfinite(table).all() or not math.isfinite(point.value):
+        return None, None, None
+    low, high = _interval(_ratios(table, table[1], plan), plan)
+    return point.value, low, high
+
+
+def _recovered(unlearned: Curve, reference: Curve, plan: Evaluate) -> dict[str, Any] | None:
+    """The most that came back over all points after the first; of an attack of one point, at that one."""
+    pairs = list(zip(unlearned.forgetting, reference.forgetting, strict=True))
+    pairs = pairs[1:] or pairs
+    tables = [
+        np.stack([other.errors, one.errors, one.original, one.nothing])
+        for one, other in pairs
+        if math.isfinite(one.value) and math.isfinite(other.value) and len(one.errors) == len(other.errors)
+    ]
+    if len(tables) < len(pairs) or not all(np.isfinite(table).all() for table in tables):
+        return None
+    most = max(other.value - one.value for one, other in pairs)
+    again = np.max([_ratios(table[[0, 2, 3]], table[1], plan) for table in tables], axis=0)
+    low, high = _interval(again, plan)
+    return {"value": most, "low": low, "high": high, "meaning": "recovered beyond the reference"}
+
+
+def _ratios(table: np.ndarray, beside: np.ndarray, plan: Evaluate) -> np.ndarray:
+    """[resamples] of (model - beside) / (nothing - original), NaN = no scale, of a table [model, original, nothing]."""
+    picks = np.random.default_rng(0).integers(table.shape[1], size=(plan.bootstrap, table.shape[1]))
+    model, original, nothing = (row[picks].mean(axis=1) for row in table)
+    scale = np.where(nothing > original, nothing - original, np.nan)
+    ratios: np.ndarray = (model - beside[picks].mean(axis=1)) / scale
+    return ratios
+
+
+def _interval(values: np.ndarray, plan: Evaluate) -> tuple[float | None, float | None]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None, None
+    tail = (1 - plan.confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _beyond(unlearned: Told, beside: Told, plan: Evaluate) -> dict[str, Any] | None:
+    here, there = unlearned.separations[0], beside.separations[0]
+    found = _separation.further(
+        (here.one, here.other), (there.one, there.other), unlearned.two_sided, plan.bootstrap, plan.confidence
+    )
+    if found is None:
+        return None
+    value, low, high = found
+    return {"value": value, "low": low, "high": high, "meaning": f"AUC beyond the {unlearned.beside}'s"}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
