@@ -12,13 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import unlearning
 from unlearning import command_sequence, command_study, files
 from unlearning.errors import DataError, UnlearningError
 from unlearning.log import Bars, say
 from unlearning.params import Params, override
+from unlearning.rules import Profile
 from unlearning.settings import Settings
 from unlearning.stages import BESIDE, STAGES
 from unlearning.workspace import Workspace
@@ -130,9 +131,18 @@ def _add_stages(verbs: Any, root: argparse.ArgumentParser, batch: argparse.Argum
         command = verbs.add_parser(word, parents=[root, batch], help=f"make {' or '.join(names.values())}")
         if "" not in names:
             command.add_argument("which", choices=sorted(names))
+        _add_profile(command)
         command.set_defaults(verb=_stages, which="", names=names)
-    verbs.add_parser("run", parents=[root, batch], help="make every asset of a batch, in order").set_defaults(
-        verb=_stages, which="", names={"": None}
+    run = verbs.add_parser("run", parents=[root, batch], help="make every asset of a batch, in order")
+    _add_profile(run)
+    run.set_defaults(verb=_stages, which="", names={"": None})
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profile",
+        choices=get_args(Profile),
+        help="how much the evaluation tries: --set evaluate.profile=…, and to be named at later stages, too",
     )
 
 
@@ -180,7 +190,7 @@ def _request(options: argparse.Namespace) -> int:
 def _stages(options: argparse.Namespace) -> int:
     from unlearning.verbs import request, stage
 
-    params = Params.read(options.params, dict(override(text) for text in options.set))
+    params = Params.read(options.params, _changes(options))
     batch = Workspace(options.root).batch(options.batch)
     chosen = options.names[options.which]
     for name in [chosen] if chosen else STAGES:
@@ -188,6 +198,12 @@ def _stages(options: argparse.Namespace) -> int:
         request.follow(name, batch)
         say({"asset": name, "sha256": record.sha256, "path": str(batch.asset(name)), "facts": record.facts})
     return 0
+
+
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line puts over the parameter file."""
+    changes = dict(override(text) for text in options.set)
+    return changes if options.profile is None else {**changes, "evaluate.profile": options.profile}
 
 
 def _verify(options: argparse.Namespace) -> int:

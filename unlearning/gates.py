@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from unlearning.rules import Gates, Threshold
+from unlearning.rules import Advice, Bound, Gates, Threshold
 
 Status = Literal["pass", "fail", "not_measured"]
+_PARTS = ("value", "low", "high")  # of a score
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def evaluate(report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, 
         criteria.append(
             _said("goal", "fail", f"the report's goal is {goal!r}: unreconstructable or never_seen is right")
         )
+    criteria += [_attacked(report, kind, advice) for kind, advice in gates.attacks.items()]
+    criteria += [_bounded(report, bound) for bound in gates.metrics]
     passed = all(criterion.status == "pass" for criterion in criteria if criterion.blocking)
     return Verdict(goal, passed, tuple(criteria))
 
@@ -121,6 +124,48 @@ def _never_seen(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
     ]
 
 
+def _attacked(report: Mapping[str, Any], kind: str, advice: Advice) -> Criterion:
+    """The worst that attacks of one kind found. One that was not made, or cannot see here, measured nothing."""
+    name, entries = f"attack_{kind}", report.get("attacks")
+    made = [one for one in entries if isinstance(one, Mapping)] if isinstance(entries, list) else []
+    made = [one for one in made if one.get("kind") == kind and "not_made" not in one]
+    signals = [_Score(*(_finite(found.get(part)) for part in _PARTS)) for found in map(_signal, made)]
+    bound = f"<= {advice.value:g}"
+    if not made or any(signal.value is None for signal in signals) or any(one.get("blind") is True for one in made):
+        blind = any(one.get("blind") is True for one in made)
+        why = "it cannot tell here even what it is known that it should" if blind else "no finding of it in the report"
+        sentence = f"not measured: {why}"
+        return Criterion(name, "not_measured", advice.blocking, None, None, None, bound, advice.source, sentence)
+    worst = max(signals, key=lambda signal: signal.value or 0.0)
+    curve = made[0].get("finding") == "curve"
+    what = "of what was known is brought back, beyond the reference" if curve else "of AUC beyond what it stands beside"
+    return _at_most(name, worst, advice, what, advice.blocking)
+
+
+def _signal(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = entry.get("signal")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _bounded(report: Mapping[str, Any], bound: Bound) -> Criterion:
+    """What a metric says of the unlearned model on one set, or how many times another model's that is."""
+    value = _measured(report, bound.set, "unlearned", bound.metric)
+    what = f"{bound.metric} on the {bound.set} set"
+    if bound.over is not None:
+        other = _measured(report, bound.set, bound.over, bound.metric)
+        value = value / other if value is not None and other else None
+        what = f"times the {bound.over}'s {what}"
+    compare = _at_most if bound.side == "at_most" else _at_least
+    return compare(f"{bound.metric}_on_{bound.set}", _Score(value), bound, what, bound.blocking)
+
+
+def _measured(report: Mapping[str, Any], name: str, role: str, metric: str) -> float | None:
+    found: Any = report
+    for part in ("sets", name, "metrics", role, metric):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return _finite(found)
+
+
 def _side(beyond: float) -> str:
     if beyond == 0:
         return "forgets as much as the reference"
@@ -139,7 +184,7 @@ def _score(report: Mapping[str, Any], name: str) -> _Score:
     found = scores.get(name) if isinstance(scores, Mapping) else None
     if not isinstance(found, Mapping):
         return _Score()
-    return _Score(*(_finite(found.get(part)) for part in ("value", "low", "high")))
+    return _Score(*(_finite(found.get(part)) for part in _PARTS))
 
 
 def _finite(value: Any) -> float | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 Goal = Literal["unreconstructable", "never_seen"]
 Tier = Literal["exact", "approximate", "retrain", "suppress"]
@@ -105,6 +106,17 @@ class Advice(Threshold):
     blocking: bool = Field(False, description="true = a model that misses this bound may not ship")
 
 
+class Bound(Advice):
+    """A bound on what a metric says of the unlearned model on one set."""
+
+    metric: str = Field(min_length=1, description="its kind, as evaluate.metrics names it")
+    set: str = Field("holdout", description="forget, forget_holdout, retain, holdout or siblings")
+    side: Literal["at_most", "at_least"]
+    over: Literal["original", "reference"] | None = Field(
+        None, description="the value is divided by that model's on the same set; null = taken as it is"
+    )
+
+
 class Gates(Section):
     """When a model may ship. The goal of the batch's requests decides which bounds apply."""
 
@@ -113,3 +125,13 @@ class Gates(Section):
     over_forgetting_margin: Threshold
     reference_distance_at_most: Threshold
     sibling_retention_at_least: Advice | None = Field(None, description="for evaluate.siblings; absent = no bound")
+    attacks: Mapping[str, Advice] = Field(
+        {}, description="kind of attack: how far the unlearned model may lie beyond the reference, at most"
+    )
+    metrics: tuple[Bound, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _what_bounds_nothing_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that what was made before these could be asked for is still current: the same digest."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if value or name not in ("attacks", "metrics")}

@@ -11,7 +11,7 @@ import pytest
 
 from unlearning import gates
 from unlearning.metrics._scores import kept, moved, moved_bounded
-from unlearning.rules import Gates, Threshold
+from unlearning.rules import Advice, Bound, Gates, Threshold
 
 SOURCE = "a threshold of this test"
 
@@ -206,3 +206,75 @@ def test_a_model_that_should_never_have_seen_it_is_told_on_which_side_it_errs(
     assert over.value == pytest.approx(forgetting - 1.02)
     assert (distance.blocking, over.blocking) == (True, False)
     assert verdict.passed == (distance.status == "pass")
+
+
+def attack(kind: str = "relearn", value: float | None = 0.05, **said: Any) -> dict[str, Any]:
+    signal = None if value is None else {"value": value, "low": value - 0.02, "high": value + 0.02}
+    return {"kind": kind, "finding": "curve", "signal": signal, **said}
+
+
+def attacked(*entries: Any, blocking: bool = True) -> gates.Criterion:
+    """The criterion on relearning, at most a tenth."""
+    bound = Advice(value=0.1, source=SOURCE, blocking=blocking)
+    verdict = gates.evaluate(
+        {**report(), "attacks": list(entries)}, GATES.model_copy(update={"attacks": {"relearn": bound}}), CHECKPOINTS
+    )
+    (criterion,) = (one for one in verdict.criteria if one.name == "attack_relearn")
+    assert verdict.passed == (criterion.status == "pass" or not blocking)
+    return criterion
+
+
+def test_the_worst_finding_of_a_kind_is_what_its_gate_judges() -> None:
+    good = attacked(attack(value=0.05), attack(value=-0.3), attack("exposure", 0.4))
+    assert (good.status, good.value, good.low, good.high) == ("pass", 0.05, pytest.approx(0.03), pytest.approx(0.07))
+    bad = attacked(attack(value=-0.3), attack(value=0.11))
+    assert (bad.status, bad.value) == ("fail", 0.11)
+    assert attacked(attack(value=0.11), blocking=False).status == "fail"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (),
+        (attack("exposure"),),
+        (attack(value=None),),
+        (attack(), attack(value=math.nan)),
+        (attack(blind=True),),
+        ({"kind": "relearn", "not_made": "the forget set is empty"},),
+        ("relearn",),
+    ],
+    ids=["no attack", "another", "no number", "one is NaN", "blind", "not made", "no mapping"],
+)
+def test_an_attack_that_a_gate_asks_for_and_that_says_nothing_refuses(entries: tuple[Any, ...]) -> None:
+    assert attacked(*entries).status == "not_measured"
+
+
+def bounded_by(bound: Bound, **metrics: Any) -> str:
+    """The status of a bound on lpips over the held-out set."""
+    said = {"sets": {"holdout": {"metrics": {role: {"lpips": value} for role, value in metrics.items()}}}}
+    verdict = gates.evaluate({**report(), **said}, GATES.model_copy(update={"metrics": (bound,)}), CHECKPOINTS)
+    (criterion,) = (one for one in verdict.criteria if one.name == "lpips_on_holdout")
+    assert verdict.passed == (criterion.status == "pass")
+    return criterion.status
+
+
+def test_a_metric_is_bounded_as_it_is_or_beside_another_model() -> None:
+    plain = Bound(metric="lpips", side="at_most", value=0.2, source=SOURCE, blocking=True)
+    assert bounded_by(plain, unlearned=0.2, original=0.1) == "pass"
+    assert bounded_by(plain, unlearned=0.21, original=0.1) == "fail"
+    assert bounded_by(plain.model_copy(update={"side": "at_least"}), unlearned=0.19) == "fail"
+    ratio = plain.model_copy(update={"over": "original", "value": 1.5})
+    assert bounded_by(ratio, unlearned=0.3, original=0.2) == "pass"
+    assert bounded_by(ratio, unlearned=0.31, original=0.2) == "fail"
+
+
+def test_a_metric_without_its_extractor_is_not_measured_and_the_gate_refuses() -> None:
+    bound = Bound(metric="lpips", side="at_most", value=0.2, source=SOURCE, blocking=True)
+    assert bounded_by(bound) == "not_measured"
+    assert bounded_by(bound, unlearned=None) == "not_measured"
+    assert bounded_by(bound.model_copy(update={"over": "original"}), unlearned=0.2) == "not_measured"
+    assert bounded_by(bound.model_copy(update={"over": "original"}), unlearned=0.2, original=0) == "not_measured"
+
+
+def test_gates_that_bound_nothing_more_are_written_as_before() -> None:
+    assert {"attacks", "metrics"}.isdisjoint(GATES.model_dump(mode="json"))

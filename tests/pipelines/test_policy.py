@@ -89,7 +89,7 @@ def test_a_drift_budget_of_two_makes_the_third_batch_a_retraining_without_all_th
     reference = lineage.read(greys.batch("b3"), "reference_checkpoint").facts
     assert reference["left_out"] == facts["left_out"]  # it never saw what earlier batches forgot, either
     said = files.read_json(greys.batch("b3").certificate)
-    assert (said["claim_level"], said["exactness"]["replay"]) == ("C2", "one training")
+    assert (said["claim_level"], said["exactness"]["replay"]) == ("C3", "one training")
 
     # What an earlier batch forgot is stored still, and neither kept nor held out by a later one.
     first = manifest.read(greys.batch("b1").forget)
@@ -116,7 +116,7 @@ def test_a_retraining_of_a_first_batch_is_the_reference_and_says_so(greys: Line)
     assert materialized(done).keys() == {*STAGES, "model_promotion"}, errors(done)
     batch = greys.batch("b4")
     said, facts = files.read_json(batch.certificate), lineage.read(batch, "unlearned_checkpoint").facts
-    assert (said["status"], said["claim_level"]) == ("issued", "C2")
+    assert (said["status"], said["claim_level"]) == ("issued", "C3")
     assert facts["trained_as"] == ("reference_checkpoint" if said["exactness"]["replay"] == "one training" else "")
     taken = files.read_json(batch.unlearned / "checkpoint.json")
     (report,) = (files.read_json(batch.report),)

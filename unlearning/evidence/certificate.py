@@ -2,7 +2,7 @@
 
 Approximate unlearning cannot be proved from parameters (Thudi et al., USENIX Security 2022: the same model is reachable
 with and without the data), so a certificate says "algorithm A at commit C ran on inputs I and passed tests E" and never
-"the data is gone". Claim level C1 is that sentence; C2 is `exactness`, of what was trained again. A refused run gets a
+"the data is gone". Which level of claim the evidence carries, and what it does not, is `claims`. A refused run gets a
 certificate too. No torch: it is composed and checked on an auditor's laptop.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from unlearning import digests, files, gates
 from unlearning.errors import EvidenceError
-from unlearning.evidence import exactness, plan
+from unlearning.evidence import claims, exactness, plan
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 from unlearning.rules import OPTIONAL, Gates
@@ -25,17 +25,6 @@ SCHEMA = "erasure-certificate/1"
 ASSETS = STAGES["certificate"].inputs
 ROLES = ("original", "reference", "unlearned")
 WEIGHTS = "model.safetensors"
-
-NOT_CLAIMED = (
-    "that the data is provably gone: approximate unlearning cannot be proved from a model's weights",
-    "anything about another digest: a fine-tuned, merged, quantised or re-trained copy needs a new evaluation",
-    "resistance to an attack or a metric that the report does not name",
-    "that near duplicates beyond equal pixels were found",
-    "that stored images, older checkpoints, caches and backups were purged",
-    "anything about a filter that was served meanwhile: suppression (C0) is never deletion, and no test here counts it",
-    "the identity of who asked: the controller attests it",
-    "who wrote this file: it is hashed, not signed",
-)
 
 
 def compose(
@@ -52,14 +41,14 @@ def compose(
     requests = _requests(batch)
     unlearned, planned = records["unlearned_checkpoint"], plan.read(batch)
     exact = _exactness(records, planned["tier"])
-    level = "C2" if exact is not None and exact["replay"] in exactness.EQUAL else "C1"
+    level = claims.level(verdict, planned["tier"], exact, unlearned)
     return {
         "schema": SCHEMA,
         "batch": batch.key,
         "goal": verdict.goal,
         "issued_at": issued_at,
         "status": "issued" if verdict.passed else "refused",
-        "claim_level": level if verdict.passed else "none",
+        "claim_level": level,
         "verdict": verdict.word,
         "criteria": verdict.as_rows(),
         "requests": {"count": len(requests), "ids": sorted(request["request_id"] for request in requests)},
@@ -72,7 +61,7 @@ def compose(
             "tests": [row["name"] for row in verdict.as_rows() if row["status"] == "pass"],
         },
         **({} if exact is None else {"exactness": exact}),
-        "not_claimed": list(NOT_CLAIMED),
+        "not_claimed": claims.not_claimed(level, report, verdict),
         "assets": {name: _asset(records[name], batch) for name in ASSETS},
         "params": dict(params),
         "params_sha256": digests.of_value(dict(params)),

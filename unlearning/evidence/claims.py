@@ -1,0 +1,67 @@
+"""What a certificate may claim, decided from evidence, and all that it does not.
+
+    C0  suppressed: a filter withholds pictures, no weight was touched (evidence/suppression.py)
+    C1  approximate: an algorithm ran, and passed the tests that are listed
+    C2  exact for the members of a sharded model that held the data
+    C3  the whole model was trained again without the data, and its training log lies in the asset
+
+C2 and C3 ask that the weights are bit for bit those of the reference (evidence/exactness.py); else it is C1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from unlearning.evidence import exactness
+from unlearning.evidence.lineage import Record
+from unlearning.gates import Verdict
+
+TRACE = "log.jsonl"
+_ALWAYS = (
+    "that the data is provably gone: approximate unlearning cannot be proved from a model's weights",
+    "anything about another digest: a fine-tuned, merged, quantised or re-trained copy needs a new evaluation",
+    "that near duplicates beyond equal pixels were found",
+    "that stored images, older checkpoints, caches and backups were purged",
+    "anything about a filter that was served meanwhile: suppression (C0) is never deletion, and no test here counts it",
+    "the identity of who asked: the controller attests it",
+    "who wrote this file: it is hashed, not signed",
+)
+_ENTRUSTED = "that the training log was written by the training it describes: it is hashed as a whole, not step by step"
+
+
+def level(verdict: Verdict, tier: str, exact: Mapping[str, Any] | None, unlearned: Record) -> str:
+    """`none` for a refused model, else C1, C2 or C3."""
+    if not verdict.passed:
+        return "none"
+    if exact is None or exact["replay"] not in exactness.EQUAL:
+        return "C1"
+    traced = any(file.path == TRACE for file in unlearned.outputs)
+    return "C3" if tier == "retrain" and traced else "C2"
+
+
+def not_claimed(claimed: str, report: Mapping[str, Any], verdict: Verdict) -> list[str]:
+    """Every sentence that this certificate does not say, of its level and of the attacks in its report."""
+    sentences = [*_ALWAYS, *_of_attacks(report, verdict)]
+    return [*sentences, _ENTRUSTED] if claimed == "C3" else sentences
+
+
+def _of_attacks(report: Mapping[str, Any], verdict: Verdict) -> Iterator[str]:
+    entries = report.get("attacks")
+    known = [one for one in entries if isinstance(one, Mapping)] if isinstance(entries, list) else []
+    made = {str(one.get("kind")) for one in known if "not_made" not in one}
+    yield (
+        f"resistance to any attack but {', '.join(sorted(made))}, or to these with more effort"
+        if made
+        else "resistance to any attack: none was made"
+    )
+    judged = {row.name.removeprefix("attack_"): row for row in verdict.criteria if row.name.startswith("attack_")}
+    for kind in sorted(made):
+        row = judged.get(kind)
+        if row is None:
+            yield f"resistance to {kind}: what it found stands in the report, and no gate judges it"
+        elif row.status != "pass":
+            yield f"resistance to {kind}: {row.sentence}"
+    for one in known:
+        if "not_made" in one and str(one.get("kind")) not in made:
+            yield f"resistance to {one.get('kind')}: not made, as {one['not_made']}"
