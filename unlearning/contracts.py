@@ -272,12 +272,15 @@ class Compared:
     features: Mapping[str, Features] = field(default_factory=dict)
 
 
+Reads: TypeAlias = Literal["pictures", "features", "classes", "layers"]
+
+
 class Metric(Recipe):
     """One number an image ([B]), or one number a set ([]), over missing pixels only."""
 
     per_image: ClassVar[bool] = True
     higher_is_closer: ClassVar[bool] = False
-    reads: ClassVar[Literal["pictures", "features", "classes", "layers"]] = "pictures"
+    reads: ClassVar[Reads] = "pictures"
 
     @property
     def name(self) -> str:

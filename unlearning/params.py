@@ -186,8 +186,13 @@ class Evaluate(Section):
     batch_size: int = Field(256, gt=0)
     bootstrap: int = Field(1_000, ge=100, description="resamples of images, for the intervals")
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    siblings: tuple[str, ...] = Field(
-        (), description="retained classes that look like the forgotten ones: a set of their own; empty = no such set"
+    siblings: tuple[str, ...] | Literal["nearest"] = Field(
+        (),
+        description="kept classes that look like the forgotten ones, a set of their own: by name, or `nearest`, two "
+        "classes (subjects, where whole subjects are forgotten) whose mean features are nearest; empty = no such set",
+    )
+    extractor_weights: Path | None = Field(
+        None, description="folder of published weights for metrics to see through, before torch hub's own; null = none"
     )
     attacks: tuple[Choice, ...] = Field(
         (), description="tried on the original, the unlearned model and the reference, with these fields"
@@ -209,6 +214,7 @@ class Evaluate(Section):
             "attacks": self.attacks,
             "profile": self.profile,
             "attacked_images": self.attacked_images,
+            "extractor_weights": self.extractor_weights,
             "drawn": self.drawn.images,
             "likelihood": self.likelihood.images,
         }

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from unlearning.contracts import Generator
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.log import silent
-from unlearning.metrics._extractors import Extractor, in_domain
+from unlearning.metrics.extractors import in_domain
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.metrics.kid import Kid
 from unlearning.metrics.mse import Mse
 from unlearning.randomness import Draws, generator
@@ -60,8 +61,14 @@ def table() -> pa.Table:
 
 
 def measured(table: pa.Table, models: dict[str, Generator], extractor: Extractor | None = None) -> Measured:
+    eyes = {} if extractor is None else {"auto": extractor}
     subjects = Subjects(
-        models, torch.full((1, 1, SIZE, SIZE), 0.5), CenterHole(), [Mse(), Kid()], extractor, torch.device("cpu")
+        models,
+        torch.full((1, 1, SIZE, SIZE), 0.5),
+        CenterHole(),
+        [Mse(), Kid()],
+        eyes,
+        torch.device("cpu"),
     )
     return measure("forget", table, Zeros(), subjects, seeds=(0, 1), batch_size=4, pictures=6, log=silent)
 
@@ -93,7 +100,7 @@ def test_the_observer_looks_at_as_many_as_it_may_evenly(table: pa.Table, observe
             return (rows / N).reshape(-1, 1, 1, 1).expand(-1, 1, SIZE, SIZE).contiguous()
 
     models: dict[str, Generator] = {"original": Off(0.0), "unlearned": Off(-0.4)}
-    subjects = Subjects(models, torch.zeros(1, 1, SIZE, SIZE), CenterHole(), [Mse()], None, torch.device("cpu"))
+    subjects = Subjects(models, torch.zeros(1, 1, SIZE, SIZE), CenterHole(), [Mse()], {}, torch.device("cpu"))
     found = measure("forget", table, Greys(), subjects, (0, 1), 4, pictures=0, log=silent, observed=observed)
     assert set(found.looks) == (set(models) if expected else set())
     for role, value in (("original", 0.0), ("unlearned", -0.4)) if expected else ():
@@ -144,7 +151,7 @@ def test_the_extractor_trained_in_domain_separates_its_classes_and_is_cached(
 ) -> None:
     labels, source = striped
     cache = tmp_path_factory.mktemp("cache") / "extractor.safetensors"
-    made = in_domain(source(), labels, CenterHole(), cache, torch.device("cpu"))
+    made = in_domain.train(source(), labels, CenterHole(), cache, torch.device("cpu"))
     assert made is not None
     features = made(source()(torch.arange(64)))
     assert features.dtype == torch.float64
@@ -152,8 +159,8 @@ def test_the_extractor_trained_in_domain_separates_its_classes_and_is_cached(
     within = features[::2].std(0).norm() + features[1::2].std(0).norm()
     assert between > within
     written = cache.stat().st_mtime_ns
-    again = in_domain(source(), labels, CenterHole(), cache, torch.device("cpu"))
+    again = in_domain.train(source(), labels, CenterHole(), cache, torch.device("cpu"))
     assert again is not None
     assert cache.stat().st_mtime_ns == written
     assert torch.equal(again(source()(torch.arange(4))), made(source()(torch.arange(4))))
-    assert in_domain(source(), ["one"] * 64, CenterHole(), cache, torch.device("cpu")) is None
+    assert in_domain.train(source(), ["one"] * 64, CenterHole(), cache, torch.device("cpu")) is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from unlearning.contracts import Compared, Metric
+from unlearning.contracts import Compared, Features, Layers, Metric
 from unlearning.metrics.frechet import Frechet
 from unlearning.metrics.kid import Kid
 from unlearning.metrics.mse import Mse
@@ -76,17 +77,21 @@ def features(n: int, mean: float, scale: float, name: str) -> torch.Tensor:
     return torch.randn(n, 3, generator=generator(0, name), dtype=torch.float64) * scale + mean
 
 
+def of_set(truth: torch.Tensor, generated: torch.Tensor, **more: Any) -> Compared:
+    nothing = torch.empty(len(truth), 0)
+    return Compared(nothing, nothing, nothing, {"auto": Features(truth, generated, **more)})
+
+
 def test_frechet_of_gaussians_reaches_its_closed_form() -> None:
-    nothing = torch.empty(20_000, 0)
     first, second = features(20_000, 0, 1, "a"), features(20_000, 2, 3, "b")
-    value = Frechet()(Compared(nothing, nothing, nothing, first, second)).item()
+    value = Frechet()(of_set(first, second)).item()
     assert value == pytest.approx(3 * 2**2 + 3 * (3 - 1) ** 2, rel=0.03)  # |m|^2 + sum (s1 - s2)^2 over 3 dimensions
-    assert Frechet()(Compared(nothing, nothing, nothing, first, first)).item() == pytest.approx(0, abs=1e-4)
+    assert Frechet()(of_set(first, first)).item() == pytest.approx(0, abs=1e-4)
 
 
 def test_frechet_of_fewer_images_than_features_is_not_measured() -> None:
     few = features(3, 0, 1, "few")
-    assert np.isnan(Frechet()(Compared(torch.empty(3, 0), few, few, few, few)).item())
+    assert np.isnan(Frechet()(of_set(few, few)).item())
 
 
 def test_kid_is_the_unbiased_estimate_by_hand() -> None:
@@ -95,8 +100,7 @@ def test_kid_is_the_unbiased_estimate_by_hand() -> None:
     pairs = [(i, j) for i in range(5) for j in range(5)]
     within = sum(k(x[i], x[j]) + k(y[i], y[j]) for i, j in pairs if i != j) / 20
     across = sum(k(x[i], y[j]) for i, j in pairs) / 25
-    nothing = torch.empty(5, 0)
-    assert Kid()(Compared(nothing, nothing, nothing, x, y)).item() == pytest.approx(within - 2 * across)
+    assert Kid()(of_set(x, y)).item() == pytest.approx(within - 2 * across)
 
 
 @pytest.mark.parametrize("kind", sorted(kind for kind, metric in Metric.kinds.items() if not metric.per_image))
@@ -104,11 +108,18 @@ def test_a_set_metric_without_features_is_not_measured(kind: str) -> None:
     assert np.isnan(Metric.kinds[kind]()(Compared(images(), images(), hole())).item())
 
 
+def shown(metric: Metric, truth: torch.Tensor, generated: torch.Tensor, missing: torch.Tensor) -> Compared:
+    """To an extractor that passes on the pictures as they are, as features and as the only map."""
+    name, (x, y) = metric.through(), (picture.flatten(1).double() for picture in (truth, generated))
+    seen = Features(x, y, layers=Layers([truth], [generated]), forget=x)
+    return Compared(truth, generated, missing, {} if name is None else {name: seen})
+
+
 @pytest.mark.parametrize("kind", sorted(kind for kind, metric in Metric.kinds.items() if metric.per_image))
 def test_closer_pictures_score_closer(kind: str) -> None:
     metric, truth, missing = Metric.kinds[kind](), images(), hole()
     noise = images(name="noise")
-    near, far = (metric(Compared(truth, truth + step * noise, missing)) for step in (0.1, 0.5))
+    near, far = (metric(shown(metric, truth, truth + step * noise, missing)) for step in (0.1, 0.5))
     assert near.shape == (4,)
     assert near.dtype == torch.float64
     assert bool(((near > far) if metric.higher_is_closer else (near < far)).all())

@@ -19,8 +19,8 @@ from unlearning.corruptions.center_hole import CenterHole
 from unlearning.corruptions.everything import Everything
 from unlearning.generators.palette import PaletteRecipe
 from unlearning.log import Progress, silent
-from unlearning.metrics._extractors import Extractor
 from unlearning.metrics._likelihood import Bits
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.params import Params
 from unlearning.randomness import Draws
 from unlearning.training import checkpoint
@@ -47,7 +47,7 @@ class Knows(Scoring):
 
 
 def _subjects(**models: Generator) -> Subjects:
-    return Subjects(models, torch.zeros(1, 1, 8, 8), Everything(), [], None, CPU)
+    return Subjects(models, torch.zeros(1, 1, 8, 8), Everything(), [], {}, CPU)
 
 
 def test_every_model_is_asked_under_the_same_draws_whatever_the_batch_size() -> None:

@@ -8,12 +8,12 @@ from tests.pipelines.line import Line, errors, materialized
 from tests.pipelines.same_process import SameProcess
 from unlearning import files
 from unlearning.evidence import suppression
-from unlearning.metrics import _extractors
+from unlearning.metrics.extractors import in_domain, inception
 
 
 def test_a_filter_is_made_beside_the_line_and_shows_what_it_is(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_extractors, "_STEPS", 2)
-    monkeypatch.setattr(_extractors, "inception", lambda device: None)
+    monkeypatch.setattr(in_domain, "_STEPS", 2)
+    monkeypatch.setattr(inception, "load", lambda *_: "none here")
     asked = ["deletion_requests", "forget_manifest", "retain_proxy_set", "interim_filter"]
     done = line.run("b1", only=asked, compute=SameProcess())
     assert done.success, errors(done)

@@ -14,7 +14,7 @@ from unlearning import files
 from unlearning.errors import ParamsError
 from unlearning.evidence import promotion, verification
 from unlearning.log import Log, silent
-from unlearning.metrics import _extractors
+from unlearning.metrics.extractors import in_domain
 from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.training import checkpoint
@@ -52,7 +52,7 @@ def test_a_model_that_is_shown_nothing_is_judged_by_how_well_it_knows_whole_pict
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a request to a certificate: every score is measured, and so are pictures of its own and their likelihood."""
-    monkeypatch.setattr(_extractors, "_STEPS", 20)  # how well features tell classes apart is tested elsewhere
+    monkeypatch.setattr(in_domain, "_STEPS", 20)  # how well features tell classes apart is tested elsewhere
     whole = {"evaluate.drawn": {"images": 40}, "evaluate.likelihood": {"images": 3, "probes": 2, "steps": 4}, **LEARNT}
     relearn = {"kind": "relearn", "on": "forget", "steps": [0, 2]}
     done = line.run("b1", compute=SameProcess(), **{**DDPM, **whole, "evaluate.attacks": [relearn]})

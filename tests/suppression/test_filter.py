@@ -9,9 +9,9 @@ from scipy.stats import norm
 from tests.toys import SIDE, ToyGenerator
 from unlearning.errors import ManifestError
 from unlearning.metrics import _suppression
-from unlearning.metrics._extractors import Extractor
 from unlearning.metrics._rate import rate
 from unlearning.metrics._suppression import Filter
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.randomness import Draws
 from unlearning.rules import Suppress
 from unlearning.types import Corrupted

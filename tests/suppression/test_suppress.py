@@ -21,7 +21,7 @@ from unlearning.errors import EvidenceError, PolicyError
 from unlearning.evidence import suppression
 from unlearning.evidence.suppression import InForce
 from unlearning.log import silent
-from unlearning.metrics import _extractors
+from unlearning.metrics.extractors import in_domain, inception
 from unlearning.params import Params
 from unlearning.verbs import _planned, _suppressed, ingest, plan, promote, suppress
 from unlearning.workspace import BatchFolder, Workspace
@@ -36,9 +36,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An extractor of four steps, and no Inception, wherever this runs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(_extractors, "_STEPS", 4)
-    monkeypatch.setattr(_extractors, "_BATCH", 16)
-    monkeypatch.setattr(_extractors, "inception", lambda device: None)
+    monkeypatch.setattr(in_domain, "_STEPS", 4)
+    monkeypatch.setattr(in_domain, "_BATCH", 16)
+    monkeypatch.setattr(inception, "load", lambda *_: "none here")
     yield
     torch.set_num_threads(threads)
 

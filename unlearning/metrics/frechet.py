@@ -14,24 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearning.contracts import Compared, Metric
+from unlearning.contracts import Compared
+from unlearning.metrics._through import Through, unknown
 
 
-class Frechet(Metric, kind="frechet"):
+class Frechet(Through, kind="frechet"):
     """0 = the two feature clouds have equal mean and covariance."""
 
     per_image = False
-    reads_features = True
 
     def __call__(self, compared: Compared) -> Tensor:
         """[] float64; NaN where there are no features, or no more images than features: a covariance is singular."""
-        truth, generated = compared.truth_features, compared.generated_features
-        if truth is None or generated is None or min(len(truth), len(generated)) <= truth.shape[1]:
-            return torch.tensor(float("nan"), dtype=torch.float64)
+        seen = self.seen(compared)
+        if seen is None or min(len(seen.truth), len(seen.generated)) <= seen.truth.shape[1]:
+            return unknown()
         # Imported by who measures: it loads torchvision, and every verb registers this metric.
         from pytorch_fid.fid_score import calculate_frechet_distance
 
-        first, second = _moments(truth), _moments(generated)
+        first, second = _moments(seen.truth), _moments(seen.generated)
         with warnings.catch_warnings():
             # pytorch-fid passes an argument that SciPy is about to drop; the lock holds SciPy below that release.
             warnings.filterwarnings("ignore", message="The `disp` argument", category=DeprecationWarning)

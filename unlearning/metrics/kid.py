@@ -6,24 +6,23 @@ it may be slightly negative, and small sets can be compared.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from unlearning.contracts import Compared, Metric
+from unlearning.contracts import Compared
+from unlearning.metrics._through import Through, unknown
 
 
-class Kid(Metric, kind="kid"):
+class Kid(Through, kind="kid"):
     """0 in expectation when both clouds come from one distribution."""
 
     per_image = False
-    reads_features = True
 
     def __call__(self, compared: Compared) -> Tensor:
         """[] float64; NaN where there are no features or fewer than two images."""
-        x, y = compared.truth_features, compared.generated_features
-        if x is None or y is None or min(len(x), len(y)) < 2:
-            return torch.tensor(float("nan"), dtype=torch.float64)
-        x, y = x.double(), y.double()
+        seen = self.seen(compared)
+        if seen is None or min(len(seen.truth), len(seen.generated)) < 2:
+            return unknown()
+        x, y = seen.truth.double(), seen.generated.double()
         return _mean_of_pairs(x) + _mean_of_pairs(y) - 2 * _kernel(x, y).mean()
 
 

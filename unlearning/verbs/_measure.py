@@ -14,10 +14,11 @@ from unlearning.attack import Shown
 from unlearning.contracts import Compared, Corruption, Generator, ImageSource, Metric
 from unlearning.log import Log, Progress
 from unlearning.metrics import _observer
-from unlearning.metrics._extractors import Extractor
-from unlearning.metrics._missing import only_missing
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Missing
+from unlearning.verbs._remembered import Memory
+from unlearning.verbs._seen import Seeing
 
 MEAN_PICTURE = "mean_picture"  # the model that knows nothing: the retain set's mean, pixel by pixel
 
@@ -30,9 +31,10 @@ class Subjects:
     mean_picture: Images
     corruption: Corruption
     metrics: Sequence[Metric]
-    extractor: Extractor | None
+    extractors: Mapping[str, Extractor]  # by the names that metrics ask for; what is not here has no entry
     device: torch.device
     shown: Shown | None = None  # what models are shown in the stead of T(x): nothing else
+    forget: Mapping[str, Tensor] = field(default_factory=dict)  # extractor -> [M, F], of whole images to forget
 
 
 @dataclass(slots=True)
@@ -59,35 +61,100 @@ def measure(
     pictures: int,
     log: Log,
     observed: int = 0,
+    memory: Memory | None = None,
 ) -> Measured:
     """Reconstruct every image of `images` under every seed by every model, and measure missing pixels.
 
     An observer looks at `observed` of the images at most, evenly over the set: one sorted by class is no bias.
+    What `memory` holds is not measured again; what it does not hold yet is put there once the set is through.
     """
     roles = [*subjects.models, MEAN_PICTURE]
-    scored = [metric for metric in subjects.metrics if metric.per_image]
-    n = len(images)
-    per_image = {role: {metric.kind: np.full((n, len(seeds)), np.nan) for metric in scored} for role in roles}
-    measured = Measured(name, table, per_image, {role: {} for role in roles})
-    for column, seed in enumerate(seeds):
-        features: dict[str, list[Tensor]] = {}
-        for start in range(0, n, batch_size):
-            stop = min(start + batch_size, n)
-            draws = Draws(seed, stop - start, first=start, total=n, where=("evaluate", name))
-            truth = images(torch.arange(start, stop))
-            generated, missing, shown = _reconstruct(truth, subjects, draws)
-            for role, picture in generated.items():
-                measured.finite &= bool(picture.isfinite().all())
-                _keep_errors(per_image[role], Compared(truth, picture, missing), scored, (slice(start, stop), column))
-            _keep_features(features, {"truth": truth, **generated}, missing, subjects.extractor)
-            if column == 0:
-                here = _evenly(n, observed, start, stop)
-                _keep_looks(measured.looks, truth, {role: generated[role] for role in subjects.models}, missing, here)
-            if column == 0 and start < pictures:
-                _keep_pictures(measured.pictures, {"what it sees": shown, **generated, "truth": truth}, pictures)
-            log(Progress(f"evaluate {name}", column * n + stop, len(seeds) * n))
-        _measure_sets(measured, features, subjects.metrics, n)
+    measured = Measured(name, table, {role: {} for role in roles}, {role: {} for role in roles})
+    fresh, show = list(subjects.metrics), True
+    if memory is not None:
+        fresh = [each for each in fresh if not memory.recall(each, _read_by(each, subjects), measured)]
+        show = not memory.recall_shown(measured, pictures, observed)
+    if fresh or show:
+        for role in roles:
+            measured.per_image[role] |= {
+                each.name: np.full((len(images), len(seeds)), np.nan) for each in fresh if each.per_image
+            }
+        kept = (pictures, observed) if show else (0, 0)
+        for column, seed in enumerate(seeds):
+            _draw(
+                measured,
+                images,
+                replace(subjects, metrics=fresh),
+                (column, seed, len(seeds)),
+                batch_size,
+                kept,
+                log,
+                memory,
+            )
+    if memory is not None:
+        for each in fresh:
+            memory.keep(each, _read_by(each, subjects), measured)
+        if show:
+            memory.keep_shown(measured, pictures, observed)
+    _in_order(measured, subjects.metrics)
     return measured
+
+
+def _draw(
+    measured: Measured,
+    images: ImageSource,
+    subjects: Subjects,
+    place: tuple[int, int, int],
+    batch_size: int,
+    kept: tuple[int, int],
+    log: Log,
+    memory: Memory | None,
+) -> None:
+    """One pass over the set: under the seed place[1], column place[0] of place[2]. `kept`: pictures, observed."""
+    (column, seed, columns), (pictures, observed), n = place, kept, len(images)
+    seeing = Seeing(subjects.extractors, subjects.metrics, subjects.forget, _known(subjects, seed, memory))
+    for start in range(0, n, batch_size):
+        stop = min(start + batch_size, n)
+        draws = Draws(seed, stop - start, first=start, total=n, where=("evaluate", measured.name))
+        truth = images(torch.arange(start, stop))
+        generated, missing, shown = _reconstruct(truth, subjects, draws)
+        seen = seeing.batch(truth, generated, missing, start)
+        for role, picture in generated.items():
+            measured.finite &= bool(picture.isfinite().all())
+            compared = Compared(truth, picture, missing, seen[role])
+            for metric in subjects.metrics:
+                if metric.per_image:
+                    measured.per_image[role][metric.name][start:stop, column] = metric(compared).numpy()
+        if column == 0:
+            here = _evenly(n, observed, start, stop)
+            _keep_looks(measured.looks, truth, {role: generated[role] for role in subjects.models}, missing, here)
+        if column == 0 and start < pictures:
+            _keep_pictures(measured.pictures, {"what it sees": shown, **generated, "truth": truth}, pictures)
+        log(Progress(f"evaluate {measured.name}", column * n + stop, columns * n))
+    _measure_sets(measured, seeing, subjects.metrics, n)
+    if memory is not None:
+        for name, features in seeing.made().items():
+            memory.keep_truth(subjects.extractors[name], name, seed, features.numpy())
+
+
+def _known(subjects: Subjects, seed: int, memory: Memory | None) -> dict[str, Tensor]:
+    """The truth's features under one draw, by extractor, where they were made before."""
+    if memory is None:
+        return {}
+    asked = {name for metric in subjects.metrics if (name := metric.through()) in subjects.extractors}
+    found = {name: memory.truth(subjects.extractors[name], name, seed) for name in asked if name is not None}
+    return {name: torch.from_numpy(features) for name, features in found.items() if features is not None}
+
+
+def _read_by(metric: Metric, subjects: Subjects) -> Extractor | None:
+    name = metric.through()
+    return None if name is None else subjects.extractors.get(name)
+
+
+def _in_order(measured: Measured, metrics: Sequence[Metric]) -> None:
+    """As they were asked for, whichever of them was remembered: the files of a report have one order."""
+    for role, values in measured.per_image.items():
+        measured.per_image[role] = {each.name: values[each.name] for each in metrics if each.per_image}
 
 
 @torch.inference_mode()
@@ -106,22 +173,6 @@ def _reconstruct(truth: Images, subjects: Subjects, draws: Draws) -> tuple[dict[
     mean = subjects.mean_picture.expand_as(truth)
     generated[MEAN_PICTURE] = torch.where(corrupted.missing, mean, truth)
     return generated, corrupted.missing, corrupted.images
-
-
-def _keep_errors(
-    kept: Mapping[str, np.ndarray], compared: Compared, metrics: Sequence[Metric], place: tuple[slice, int]
-) -> None:
-    for metric in metrics:
-        kept[metric.kind][place] = metric(compared).numpy()
-
-
-def _keep_features(
-    features: dict[str, list[Tensor]], pictures: Mapping[str, Images], missing: Missing, extractor: Extractor | None
-) -> None:
-    if extractor is None:
-        return
-    for name, picture in pictures.items():
-        features.setdefault(name, []).append(extractor(only_missing(picture, missing)))
 
 
 def _keep_pictures(kept: dict[str, np.ndarray], shown: Mapping[str, Images], most: int) -> None:
@@ -144,18 +195,14 @@ def _keep_looks(
         kept[role] = np.concatenate([kept[role], seen]) if role in kept else seen
 
 
-def _measure_sets(
-    measured: Measured, features: Mapping[str, list[Tensor]], metrics: Sequence[Metric], images: int
-) -> None:
-    """Metrics of whole sets, from features alone."""
-    if not features:
-        return
-    truth = torch.cat(features["truth"])
+def _measure_sets(measured: Measured, seeing: Seeing, metrics: Sequence[Metric], images: int) -> None:
+    """Metrics of whole sets, from features alone. What is not finite is left out, and so is what comes of it."""
     nothing = torch.empty(images, 0)
-    for role in measured.per_set:
-        generated = torch.cat(features[role])
+    for role, values in measured.per_set.items():
+        features = seeing.whole_set(role)
         for metric in metrics:
-            if not metric.per_image and bool(generated.isfinite().all()):
-                value = float(metric(Compared(nothing, nothing, nothing, truth, generated)))
+            seen = features.get(metric.through() or "")
+            if not metric.per_image and seen is not None and bool(seen.generated.isfinite().all()):
+                value = float(metric(Compared(nothing, nothing, nothing, features)))
                 if np.isfinite(value):
-                    measured.per_set[role].setdefault(metric.kind, []).append(value)
+                    values.setdefault(metric.name, []).append(value)

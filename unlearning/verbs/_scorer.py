@@ -32,7 +32,7 @@ class Scorer:
         known: Nothing | None = None,  # what who knows nothing knows, for a corruption that leaves nothing
     ) -> None:
         self._name, self._table, self._images, self._plan, self._known = name, table, images, plan, known
-        self._subjects = replace(subjects, metrics=[Mse()], extractor=None)
+        self._subjects = replace(subjects, metrics=[Mse()], extractors={})
         self._original: dict[tuple[str, Shown | None], np.ndarray] = {}  # under what -> [N] errors, measured once
 
     def __call__(

@@ -1,27 +1,22 @@
-"""The images that a batch is judged by, and the features they are seen through: of its evaluation and of its filter."""
+"""The images that a batch is judged by: of its evaluation and of its filter."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from unlearning import digests
-from unlearning.contracts import Corruption, ImageSource
+from unlearning.contracts import ImageSource
 from unlearning.data import manifest
 from unlearning.errors import ParamsError
-from unlearning.metrics import _extractors
-from unlearning.metrics._extractors import Extractor
 from unlearning.params import Params
 from unlearning.randomness import generator
 from unlearning.workspace import BatchFolder
 
 
 def chosen(params: Params, batch: BatchFolder) -> dict[str, pa.Table]:
-    """Manifest rows of each set, at most `max_images`, sampled by a seed."""
+    """Manifest rows of each set, at most `max_images`, sampled by a seed. Siblings only where they are named."""
     forget = manifest.read(batch.forget)
     trained = pc.equal(forget["split"], "train")
     tables = {
@@ -30,14 +25,17 @@ def chosen(params: Params, batch: BatchFolder) -> dict[str, pa.Table]:
         "retain": manifest.read(batch.retain),
         "holdout": manifest.read(batch.holdout),
     }
-    if params.evaluate.siblings:
+    if isinstance(params.evaluate.siblings, tuple) and params.evaluate.siblings:
         tables["siblings"] = _siblings(params.evaluate.siblings, tables["holdout"], forget, batch)
-    most = params.evaluate.max_images
-    for name, table in tables.items():
-        if len(table) > most:
-            rows = torch.randperm(len(table), generator=generator(0, "evaluate", name))[:most]
-            tables[name] = table.take(np.sort(rows.numpy()))
-    return tables
+    return {name: sampled(name, table, params.evaluate.max_images) for name, table in tables.items()}
+
+
+def sampled(name: str, table: pa.Table, most: int) -> pa.Table:
+    """At most so many rows of one set, in their order."""
+    if len(table) <= most:
+        return table
+    rows = torch.randperm(len(table), generator=generator(0, "evaluate", name))[:most]
+    return table.take(np.sort(rows.numpy()))
 
 
 def _siblings(names: tuple[str, ...], holdout: pa.Table, forget: pa.Table, batch: BatchFolder) -> pa.Table:
@@ -61,21 +59,3 @@ def mean_picture(retain: ImageSource) -> torch.Tensor:
     for start in range(0, len(retain), 512):
         total = total + retain(torch.arange(start, min(start + 512, len(retain)))).double().sum(0, keepdim=True)
     return (total / len(retain)).float()
-
-
-def extractor(
-    params: Params,
-    batch: BatchFolder,
-    tables: Mapping[str, pa.Table],
-    images: Mapping[str, ImageSource],
-    corruption: Corruption,
-    device: torch.device,
-) -> Extractor | None:
-    """Inception where its weights are here, else a classifier trained on the retain images of this batch."""
-    found = _extractors.inception(device)
-    if found is not None:
-        return found
-    made_of = [tables["retain"]["sha256"].to_pylist(), params.section_digest("data"), corruption.model_dump()]
-    cache = batch.workspace.work("extractors") / f"{digests.of_value(made_of)}.safetensors"
-    labels = tables["retain"]["class"].to_pylist()
-    return _extractors.in_domain(images["retain"], labels, corruption, cache, device)

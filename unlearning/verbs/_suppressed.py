@@ -15,9 +15,9 @@ from unlearning.contracts import Generator
 from unlearning.errors import EvidenceError
 from unlearning.evidence import suppression
 from unlearning.evidence.suppression import InForce
-from unlearning.metrics import _extractors
-from unlearning.metrics._extractors import Extractor
 from unlearning.metrics._suppression import Filter
+from unlearning.metrics.extractors import in_domain, inception
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images
 from unlearning.workspace import Workspace
@@ -66,7 +66,7 @@ def write(folder: Path, guard: Guard) -> None:
         "mean_picture": guard.mean_picture,
     }
     files.write_bytes(folder / "filter.safetensors", save(tensors))
-    weights = _extractors.as_bytes(guard.extractor)
+    weights = in_domain.as_bytes(guard.extractor)
     if weights is not None:
         files.write_bytes(folder / "extractor.safetensors", weights)
 
@@ -85,9 +85,9 @@ def _read(workspace: Workspace, one: InForce, device: torch.device) -> Guard:
             f"{folder}: not the filter that suppression.json names; run `unlearning suppress --batch {one.batch}` again"
         )
     own = folder / "extractor.safetensors"
-    extractor = _extractors.of_file(own, device) if own.is_file() else _extractors.inception(device)
+    extractor = in_domain.of_file(own, device) if own.is_file() else inception.load(device)
     said = files.read_json(folder / "filter.json")["extractor"]
-    if extractor is None or extractor.weights_sha256 != said["weights_sha256"]:
+    if isinstance(extractor, str) or extractor.weights_sha256 != said["weights_sha256"]:
         raise EvidenceError(f"{folder}: its extractor, {said['name']}, is not on this machine; put its weights back")
     found = load_file(folder / "filter.safetensors")
     return Guard(Filter(found["direction"], float(found["threshold"])), extractor, found["mean_picture"])

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearning.contracts import Compared, Corruption, Generator, ImageSource, Metric
+from unlearning.contracts import Compared, Corruption, Features, Generator, ImageSource, Metric
 from unlearning.log import Log
 from unlearning.metrics import _copies, _rate
-from unlearning.metrics._extractors import Extractor
 from unlearning.metrics._inception_score import inception_score
 from unlearning.metrics._likelihood import Bits
 from unlearning.metrics._neighbourhoods import coverage
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.metrics.frechet import Frechet
 from unlearning.metrics.kid import Kid
 from unlearning.params import Params
@@ -111,7 +111,7 @@ class Judge:
 
     def _distance(self, metric: Metric, features: Tensor) -> float:
         nothing = torch.empty(len(features), 0)
-        return float(metric(Compared(nothing, nothing, nothing, self._real, features)))
+        return float(metric(Compared(nothing, nothing, nothing, {"auto": Features(self._real, features)})))
 
 
 def _order(params: Params, images: Mapping[str, ImageSource], device: torch.device) -> _whole_drawn.Order:

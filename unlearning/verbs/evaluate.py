@@ -2,8 +2,8 @@
 
 Four sets: `forget` (images to forget that training saw), `forget_holdout` (images to forget it never saw: the same
 class or person), `retain` and `holdout` (no request covers them and no training saw them). A fifth, `siblings`, where
-`evaluate.siblings` names classes: their held-out images. Everything is measured on missing pixels, under several draws
-of the corruption.
+`evaluate.siblings` asks for it: held-out images of kept classes or people that look like the forgotten ones. Everything
+is measured on missing pixels, under several draws of the corruption.
 
 Where the corruption leaves nothing, a model is judged by how well it knows whole pictures (verbs/_whole.py), and on
 request by what it draws (verbs/_whole_pictures.py).
@@ -19,22 +19,33 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from unlearning import files, gates
+from unlearning import digests, files, gates
 from unlearning.contracts import Corruption, ImageSource, Metric
 from unlearning.data.images import ImageSet
 from unlearning.evidence import lineage, plan
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.metrics import _observer
-from unlearning.metrics._extractors import Extractor
 from unlearning.metrics.mse import Mse
 from unlearning.params import Params
 from unlearning.training import checkpoint
-from unlearning.verbs import _attacked, _planned, _scored, _sets, _whole, _whole_pictures, _written
+from unlearning.verbs import (
+    _attacked,
+    _eyes,
+    _planned,
+    _scored,
+    _sets,
+    _siblings,
+    _whole,
+    _whole_pictures,
+    _written,
+)
 from unlearning.verbs._asset import make
 from unlearning.verbs._attacked import Attacked
+from unlearning.verbs._eyes import Eyes
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
+from unlearning.verbs._remembered import Memory
 from unlearning.verbs._whole import Nothing
 from unlearning.verbs._whole_pictures import Whole
 from unlearning.workspace import BatchFolder
@@ -57,29 +68,33 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tables = _sets.chosen(params, batch)
-    images = {name: ImageSet(table, batch.workspace, params.data) for name, table in tables.items()}
+    images: dict[str, ImageSource] = {
+        name: ImageSet(table, batch.workspace, params.data) for name, table in tables.items()
+    }
     models = {role: checkpoint.load(batch.asset(f"{role}_checkpoint")).eval().to(device) for role in ROLES}
     corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
     metrics = [Metric.chosen(choice, "evaluate.metrics") for choice in params.evaluate.metrics]
     if not any(metric.kind == "mse" for metric in metrics):
         metrics.append(Mse())  # the scores are made of it
-    extractor = None
-    if any(metric.reads_features for metric in metrics) or params.evaluate.drawn.images:
+    asks = bool(params.evaluate.drawn.images) or params.evaluate.siblings == "nearest"
+    if asks or any(metric.through() for metric in metrics):
         log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
-        extractor = _sets.extractor(params, batch, tables, images, corruption, device)
-    subjects = Subjects(models, _sets.mean_picture(images["retain"]), corruption, metrics, extractor, device)
+    eyes = _eyes.open_for(metrics, params, batch, tables, images, corruption, device, also_auto=asks)
+    siblings = _with_siblings(params, batch, tables, images, eyes)
+    mean = _sets.mean_picture(images["retain"])
+    subjects = Subjects(models, mean, corruption, eyes.metrics, eyes.extractors, device, forget=eyes.forget)
     whole = _whole.judges(corruption, models)
     known = _whole.nothing(images["retain"], subjects.mean_picture) if whole else None
     measured = {
-        name: _measured(params, name, tables[name], images[name], subjects, known, log)
+        name: _measured(params, batch, name, tables[name], images[name], subjects, known, log)
         for name in tables
         if len(tables[name])
     }
     if corruption.leaves_nothing and not whole:
         log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
     attacked = _attacked.made(params, batch, _scored.headline_set(measured), tables, images, subjects, known, log)
-    looked = _whole_pictures.look(params, batch, models, images, extractor, device, log)
-    report = _report(params, batch, measured, attacked, looked, extractor, corruption)
+    looked = _whole_pictures.look(params, batch, models, images, eyes.auto, device, log)
+    report = _report(params, batch, measured, attacked, looked, eyes, siblings, corruption)
     _written.write(params, batch, folder, report, measured, looked)
     return {
         "verdict": report["verdict"],
@@ -89,8 +104,23 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     }
 
 
+def _with_siblings(
+    params: Params, batch: BatchFolder, tables: dict[str, pa.Table], images: dict[str, ImageSource], eyes: Eyes
+) -> dict[str, Any] | None:
+    """Put the nearest siblings' set beside the others where it is asked for; what the report says of them."""
+    asked = params.evaluate.siblings
+    if asked != "nearest":
+        return _siblings.named(asked) if asked else None
+    found = _siblings.nearest(batch, tables, images, eyes.auto)
+    if found.table is not None:
+        tables["siblings"] = _sets.sampled("siblings", found.table, params.evaluate.max_images)
+        images["siblings"] = ImageSet(tables["siblings"], batch.workspace, params.data)
+    return found.said
+
+
 def _measured(
     params: Params,
+    batch: BatchFolder,
     name: str,
     table: pa.Table,
     images: ImageSource,
@@ -102,7 +132,31 @@ def _measured(
     if known is not None:
         return _whole.measure(name, table, images, subjects, known, plan.seeds, plan.batch_size, pictures, log)
     observed = _observer.MOST if name in _scored.OBSERVED else 0
-    return measure(name, table, images, subjects, plan.seeds, plan.batch_size, pictures, log, observed)
+    memory = _memory(params, batch, name, table, subjects)
+    return measure(name, table, images, subjects, plan.seeds, plan.batch_size, pictures, log, observed, memory)
+
+
+def _memory(params: Params, batch: BatchFolder, name: str, table: pa.Table, subjects: Subjects) -> Memory:
+    """What was measured of this set before, by these models, this code and this machine's kind of device."""
+    plan = params.evaluate
+    pictures = {
+        "code": lineage.code_identity()["source_sha256"],
+        "torch": torch.__version__,
+        "device": subjects.device.type,
+        "set": name,
+        "images": digests.of_value(table["sha256"].to_pylist()),
+        "data": params.section_digest("data"),
+        "corruption": subjects.corruption.model_dump(mode="json"),
+        "seeds": list(plan.seeds),
+        "batch_size": plan.batch_size,
+    }
+    described = {role: checkpoint.describe(batch.asset(f"{role}_checkpoint")) for role in ROLES}
+    models = {role: [each["weights_sha256"], each["generator"]] for role, each in described.items()}
+    mean = digests.of_bytes(subjects.mean_picture.numpy().tobytes())
+    forget = {each: digests.of_bytes(features.numpy().tobytes()) for each, features in subjects.forget.items()}
+    folder = batch.workspace.work("measured")
+    rest = {"models": models, "mean_picture": mean, "forget": forget}
+    return Memory(folder, batch.workspace.work("features"), pictures, rest)
 
 
 def _report(
@@ -111,7 +165,8 @@ def _report(
     measured: Mapping[str, Measured],
     attacked: Attacked,
     looked: Whole,
-    extractor: Extractor | None,
+    eyes: Eyes,
+    siblings: dict[str, Any] | None,
     corruption: Corruption,
 ) -> dict[str, Any]:
     scores = _scored.scores(params.evaluate, measured)
@@ -133,9 +188,10 @@ def _report(
         "checkpoints": checkpoints,
         "weights": {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in ROLES},
         "finite": looked.finite and all(found.finite for found in measured.values()),
-        "extractor": None
-        if extractor is None
-        else {"name": extractor.name, "weights_sha256": extractor.weights_sha256},
+        "extractor": None if eyes.auto is None else _eyes.described(eyes.auto),
+        **({"extractors": eyes.said} if eyes.said else {}),
+        **({"not_measured": dict(eyes.not_measured)} if eyes.not_measured else {}),
+        **({"siblings": siblings} if siblings is not None else {}),
         "corruption": (params.evaluate.corruption or params.corruption).model_dump(),
         "seeds": list(params.evaluate.seeds),
         "confidence": params.evaluate.confidence,
@@ -147,25 +203,33 @@ def _report(
 
 
 def _set_summary(found: Measured) -> dict[str, Any]:
-    """Mean of every metric for every model, and the error of each class: who paid for the forgetting?"""
-    classes = np.array(found.table["class"].to_pylist())
-    by_class = {
-        str(name): {
-            role: float(np.mean(errors[found.error][classes == name]))
-            for role, errors in found.per_image.items()
-            if np.isfinite(errors[found.error]).all()
-        }
-        for name in np.unique(classes)
-    }
+    """Mean of every metric for every model, and the error of each class and person: who paid for the forgetting?"""
     metrics = {
         role: {
             **{
-                kind: float(values.mean())
-                for kind, values in found.per_image[role].items()
+                name: float(values.mean())
+                for name, values in found.per_image[role].items()
                 if np.isfinite(values).all()
             },
-            **{kind: float(np.mean(values)) for kind, values in found.per_set[role].items() if values},
+            **{name: float(np.mean(values)) for name, values in found.per_set[role].items() if values},
         }
         for role in found.per_image
     }
-    return {"images": found.table.num_rows, "metrics": metrics, f"{found.error}_by_class": by_class}
+    summary = {"images": found.table.num_rows, "metrics": metrics, f"{found.error}_by_class": _by_group(found, "class")}
+    subjects = set(found.table["subject"].to_pylist()) if "subject" in found.table.column_names else set()
+    if subjects - {""} and len(subjects) < found.table.num_rows:
+        summary[f"{found.error}_by_subject"] = _by_group(found, "subject")
+    return summary
+
+
+def _by_group(found: Measured, column: str) -> dict[str, dict[str, float]]:
+    """Group -> model -> mean error; a model that made what is not finite is left out."""
+    groups = np.array(found.table[column].to_pylist())
+    return {
+        str(name): {
+            role: float(np.mean(errors[found.error][groups == name]))
+            for role, errors in found.per_image.items()
+            if np.isfinite(errors[found.error]).all()
+        }
+        for name in np.unique(groups)
+    }

@@ -21,9 +21,9 @@ from unlearning.evidence.lineage import Record
 from unlearning.evidence.suppression import InForce
 from unlearning.log import Log
 from unlearning.metrics import _suppression
-from unlearning.metrics._extractors import Extractor
+from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.params import Params
-from unlearning.verbs import _asset, _ledger, _served, _sets, _suppressed
+from unlearning.verbs import _asset, _eyes, _ledger, _served, _sets, _suppressed
 from unlearning.verbs._kinds import register
 from unlearning.verbs._suppressed import Guard
 from unlearning.workspace import BatchFolder
@@ -68,7 +68,7 @@ def _fill(params: Params, batch: BatchFolder, folder: Path) -> dict[str, Any]:
         )
     images = {name: ImageSet(tables[name], batch.workspace, params.data) for name in _SETS}
     corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
-    extractor = _sets.extractor(params, batch, tables, images, corruption, device)
+    extractor = _eyes.auto(params, batch, tables, images, corruption, device)
     if extractor is None:
         raise ManifestError(
             f"batch {batch.key}: there is no feature extractor: the retain images are of one class, too few to train "
