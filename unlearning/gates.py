@@ -138,7 +138,8 @@ def _attacked(report: Mapping[str, Any], kind: str, advice: Advice) -> Criterion
         return Criterion(name, "not_measured", advice.blocking, None, None, None, bound, advice.source, sentence)
     worst = max(signals, key=lambda signal: signal.value or 0.0)
     curve = made[0].get("finding") == "curve"
-    what = "of what was known is brought back, beyond the reference" if curve else "of AUC beyond what it stands beside"
+    back = "brought back" if report.get("goal") == "unreconstructable" else "brought back beyond the reference"
+    what = f"of what was known is {back}" if curve else "of AUC, beyond what it stands beside"
     return _at_most(name, worst, advice, what, advice.blocking)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unlearning import digests
+from unlearning import digests, files
 from unlearning.attack import Attack, Finding, Group, Ready, Scene, Separation
 from unlearning.contracts import ImageSource
 from unlearning.data.images import ImageSet
@@ -60,7 +60,7 @@ def made(
     Raises ParamsError if an attack that `evaluate.attacks` names cannot be made; one that only the profile asks for is
     entered as not made, with the reason.
     """
-    asked = list(_asked(params))
+    asked, goal = list(_asked(params)), files.read_json(batch.requests.with_name("batch.json"))["goal"]
     if not asked:
         return Attacked()
     most = params.evaluate.attacked_images or (1_000 if params.evaluate.profile == "audit" else 256)
@@ -81,7 +81,8 @@ def made(
         siege = _Siege(attack, replace(scene, draws=scene.draws.at("attack", attack.kind)), subjects, content, batch)
         by_role = {role: siege.of(role) for role in ROLES}
         of = {"set": headline, "images": len(parts[headline][0])}
-        said = _findings.entry({role: one for role, (one, _) in by_role.items()}, siege.control, params.evaluate)
+        raw = {role: one for role, (one, _) in by_role.items()}
+        said = _findings.entry(raw, siege.control, params.evaluate, goal)
         found.entries.append({**entry, **(of if said["finding"] == "curve" else {}), **said})
         took = sum(seconds for _, seconds in by_role.values())
         found.seconds[attack.kind] = found.seconds.get(attack.kind, 0.0) + took

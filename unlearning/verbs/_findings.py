@@ -1,10 +1,13 @@
-"""What attacks found, as report.json says it: means, intervals, and how far the target lies beyond the reference.
+"""What attacks found, as report.json says it: means, intervals, and the one number that a gate judges, the signal.
 
-    a curve     recovered = max over effort of (forgetting of the reference - forgetting of the unlearned model)
-    a telling   beyond    = AUC of the unlearned model - AUC of the reference (or of the original, where it says so)
+    a curve     beyond = max over effort of (forgetting of the reference - forgetting of the unlearned model)
+                back   = forgetting before any effort - the least forgetting after some, of the unlearned model
+    a telling   beyond = AUC of the unlearned model - AUC of the reference (or of the original, where it says so)
 
-Both are 0 for a model that is like one which never saw the images, whatever the attack brings by itself. Intervals are
-bootstraps over images, the same images of both models.
+`beyond` is 0 for a model that is like one which never saw the images, whatever the attack brings by itself: that is
+what the goal never_seen asks. Who asked that images be unreconstructable is not helped by a model that never saw them
+and draws them as well, so of a curve that goal's signal is `back`. Intervals are bootstraps over images, the same
+images of both models.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ import numpy as np
 
 from unlearning.attack import Curve, Finding, Forgotten, Separation, Told
 from unlearning.metrics import _separation
-from unlearning.params import Evaluate
+from unlearning.params import Evaluate, Goal
 
 
-def entry(found: Mapping[str, Finding], control: Separation | None, plan: Evaluate) -> dict[str, Any]:
+def entry(found: Mapping[str, Finding], control: Separation | None, plan: Evaluate, goal: Goal) -> dict[str, Any]:
     """One attack on every model, by role, as a JSON value. Roles: original, unlearned, reference."""
     first = found["unlearned"]
     if isinstance(first, Curve):
@@ -30,7 +33,9 @@ def entry(found: Mapping[str, Finding], control: Separation | None, plan: Evalua
             "effort_unit": first.effort_unit,
             **({"places": list(first.places)} if first.places else {}),
             **{role: _curve(one, plan) for role, one in curves.items()},
-            "signal": _recovered(curves["unlearned"], curves["reference"], plan),
+            "signal": _back(curves["unlearned"], plan)
+            if goal == "unreconstructable"
+            else _recovered(curves["unlearned"], curves["reference"], plan),
         }
     told = {role: one for role, one in found.items() if isinstance(one, Told)}
     positive = None if control is None else _separation_as_json(control, plan)
@@ -118,6 +123,22 @@ def _recovered(unlearned: Curve, reference: Curve, plan: Evaluate) -> dict[str, 
     again = np.max([_ratios(table[[0, 2, 3]], table[1], plan) for table in tables], axis=0)
     low, high = _interval(again, plan)
     return {"value": most, "low": low, "high": high, "meaning": "recovered beyond the reference"}
+
+
+def _back(unlearned: Curve, plan: Evaluate) -> dict[str, Any] | None:
+    """How far forgetting fell at its least, from the first point; of an attack of one point nothing is said."""
+    first, later = unlearned.forgetting[0], unlearned.forgetting[1:]
+    tables = [np.stack([point.errors, point.original, point.nothing]) for point in (first, *later)]
+    if not later or not all(np.isfinite(table).all() for table in tables) or not _scaled(unlearned):
+        return None
+    before, *after = (_ratios(table, table[1], plan) for table in tables)
+    low, high = _interval(np.max([before - one for one in after], axis=0), plan)
+    value = max(first.value - point.value for point in later)
+    return {"value": value, "low": low, "high": high, "meaning": "brought back"}
+
+
+def _scaled(curve: Curve) -> bool:
+    return all(math.isfinite(point.value) for point in curve.forgetting)
 
 
 def _ratios(table: np.ndarray, beside: np.ndarray, plan: Evaluate) -> np.ndarray:
