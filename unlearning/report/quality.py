@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unlearning.report import whole
+from unlearning.report import attacked, whole
 from unlearning.report.grid import grid, interval, origin
 
 Json = Mapping[str, Any]
@@ -68,6 +68,7 @@ def _panel(panel: Json, margin: float | None) -> Iterator[str]:
     head = ("method", *_SCORES.values(), "seeds", "steps", "seconds", "memory, MiB", "hypervolume")
     yield from grid(head, [row for row in rows if row])
     yield ""
+    yield from attacked.table(panel)
     yield from whole.table(panel, margin)
 
 

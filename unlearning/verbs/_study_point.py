@@ -14,6 +14,7 @@ from unlearning.evidence import lineage
 from unlearning.log import Log
 from unlearning.params import Params
 from unlearning.process import machine
+from unlearning.report import attacked
 from unlearning.stages import STAGES
 from unlearning.studies import Plans, Point
 from unlearning.verbs import _study_base, stage
@@ -100,8 +101,12 @@ def _made(plans: Plans, point: Point, workspace: Workspace, log: Log) -> Record:
 
 
 def said(report: Record) -> Record:
-    """What a point keeps of its report: the scores, what they are made of, and whole pictures where there are some."""
-    return {name: report[name] for name in ("scores", "measure", "whole_pictures") if name in report}
+    """What a point keeps of its report: scores, what they are made of, and whole pictures and attacks where there are.
+
+    Of each attack a line; its curves stay in report.json.
+    """
+    kept = {name: report[name] for name in ("scores", "measure", "whole_pictures") if name in report}
+    return {**kept, "attacks": attacked.headlines(report)} if report.get("attacks") else kept
 
 
 def _unlearn(params: Params, batch: BatchFolder, log: Log) -> dict[str, Any]:

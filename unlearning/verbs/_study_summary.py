@@ -12,6 +12,7 @@ from unlearning import files
 from unlearning.errors import StorageError
 from unlearning.evidence import lineage
 from unlearning.metrics._hypervolume import hypervolume
+from unlearning.report import attacked
 from unlearning.studies import Base, Plans, Point, Target
 from unlearning.verbs import _study_base, _study_point, _study_whole
 from unlearning.verbs._study_point import FAILED, FINISHED, Record
@@ -122,6 +123,8 @@ def _aggregate(value: Any, records: Sequence[Record], target: Target) -> Json:
     found["seconds"] = over_seeds([record["seconds"] for record in records])
     found["memory_mib"] = over_seeds(grown) if grown else None
     found["whole_pictures"] = _study_whole.aggregate(records, target.reference_margin)
+    if any("attacks" in record for record in records):
+        found["attacks"] = attacked.over_seeds([record.get("attacks", []) for record in records])
     found["meets_target"] = _meets(found, target)
     return found
 
