@@ -241,7 +241,7 @@ class Scope(Recipe):
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What one network sees of both pictures at several depths, each [B, C, h, w] float32."""
+    """What one network sees of both whole pictures at several depths, each [B, C, h, w] float32."""
 
     truth: Sequence[Tensor]
     generated: Sequence[Tensor]
@@ -263,7 +263,7 @@ class Features:
 class Compared:
     """What a metric reads: pictures in identical framing, and what each extractor makes of them, by its name.
 
-    Extractors see missing pixels alone; `copies` sees whole pictures.
+    Features are of missing pixels alone, but those of `copies`, and maps, which are of whole pictures.
     """
 
     truth: Images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_the_extractor_is_named_with_its_weights(trained: Trained) -> None:
 def test_forget_pictures_stay_out_unless_allowed(trained: Trained) -> None:
     html = trained.batch.report.with_name("report.html").read_text()
     assert "Not shown: forget (trained on), forget (held out)" in html
-    assert html.count("<img") == 2 * 5
+    assert html.count("<img") == 3 * 5
 
 
 def test_evaluating_again_reuses_and_evaluating_afresh_agrees(trained: Trained) -> None:
@@ -142,10 +143,44 @@ def test_evaluating_again_reuses_and_evaluating_afresh_agrees(trained: Trained) 
     again = evaluate.run(trained.params, trained.batch, lambda line: notes.append(line.note))
     assert again == before
     assert any("reused" in note for note in notes)
-    report = trained.batch.report.read_bytes()
-    trained.batch.lineage("evaluation_report").unlink()
-    evaluate.run(trained.params, trained.batch, silent)
-    assert trained.batch.report.read_bytes() == report
+    written = [path.read_bytes() for path in _files(trained.batch)]
+    for memory in ("measured", "features"):  # from what is remembered, then from nothing
+        trained.batch.lineage("evaluation_report").unlink()
+        evaluate.run(trained.params, trained.batch, silent)
+        assert [path.read_bytes() for path in _files(trained.batch)] == written
+        shutil.rmtree(trained.batch.workspace.work(memory))
+
+
+def _files(batch: BatchFolder) -> list[Path]:
+    return [batch.report, batch.report.with_name("per_image.parquet"), batch.report.with_name("report.html")]
+
+
+def test_the_nearest_siblings_are_a_set_of_their_own_and_named(trained: Trained) -> None:
+    report = files.read_json(trained.batch.report)
+    said = report["siblings"]
+    assert said["of"] == "class"
+    assert len(said["names"]) == 2
+    assert not {"3", "8"} & set(said["names"])
+    assert set(report["sets"]["siblings"]["mse_by_class"]) == set(said["names"])
+    assert report["scores"]["sibling_retention"]["set"] == "siblings"
+    assert f"Siblings: {', '.join(said['names'])} (nearest" in trained.batch.report.with_name("report.html").read_text()
+
+
+def test_a_metric_whose_extractor_is_not_here_is_not_measured_and_the_report_says_so(
+    trained: Trained, repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    metrics = [{"kind": "mse"}, {"kind": "similarity", "extractor": "clip"}, {"kind": "kid", "extractor": "in_domain"}]
+    evaluate.run(_watching(repository, "5", **{"evaluate.metrics": metrics}), trained.batch, silent)
+    report = files.read_json(trained.batch.report)
+    assert report["not_measured"].keys() == {"similarity_clip"}
+    assert "no weights on this machine" in report["not_measured"]["similarity_clip"]
+    assert "similarity_clip" not in report["sets"]["forget"]["metrics"]["unlearned"]
+    assert "kid_in_domain" in report["sets"]["forget"]["metrics"]["unlearned"]
+    assert "not an FID" in report["extractors"]["in_domain"]["name"]
+    html = trained.batch.report.with_name("report.html").read_text()
+    assert "Not measured: feature similarity, clip: no weights on this machine" in html
+    assert "KID, in domain" in html
 
 
 def _watching(repository: Path, *classes: str, **more: object) -> Params:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearning.contracts import Generator
+from unlearning.contracts import Generator, Metric
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.log import silent
+from unlearning.metrics.copy import Copy
 from unlearning.metrics.extractors import in_domain
 from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.metrics.kid import Kid
+from unlearning.metrics.lpips import Lpips
 from unlearning.metrics.mse import Mse
+from unlearning.metrics.psnr import Psnr
+from unlearning.metrics.similarity import Similarity
 from unlearning.randomness import Draws, generator
 from unlearning.types import Corrupted, Images, Latents, Pair, PerImage, View
 from unlearning.verbs._measure import MEAN_PICTURE, Measured, Subjects, measure
+from unlearning.verbs._remembered import Memory
 
 N, SIZE = 10, 8
 
@@ -164,3 +171,152 @@ def test_the_extractor_trained_in_domain_separates_its_classes_and_is_cached(
     assert cache.stat().st_mtime_ns == written
     assert torch.equal(again(source()(torch.arange(4))), made(source()(torch.arange(4))))
     assert in_domain.train(source(), ["one"] * 64, CenterHole(), cache, torch.device("cpu")) is None
+
+
+class Counting(Off):
+    """Counts its reconstructions, and fails at one of them, as a machine does."""
+
+    def __init__(self, value: float, fails_at: int | None = None) -> None:
+        super().__init__(value)
+        self.calls, self.fails_at = 0, fails_at
+
+    def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
+        self.calls += 1
+        if self.calls == self.fails_at:
+            raise RuntimeError("the machine went down")
+        noise = draws.normal(1, SIZE, SIZE) * 0.1
+        return super().reconstruct(corrupted, draws) + noise.masked_fill(~corrupted.missing, 0.0)
+
+
+class Halves(nn.Module):
+    """Features that are not the picture itself, and a count of the pictures that were looked at."""
+
+    seen = 0
+
+    def forward(self, images: Images) -> Tensor:
+        self.seen += len(images)
+        return images.flatten(1)[:, ::7] / 3
+
+
+SETS, BATCHES = ("forget", "retain", "holdout"), 2 * 3  # draws x batches of a set
+
+
+class Evaluation:
+    """Three sets by one model, with what it remembers below `folder`."""
+
+    def __init__(self, folder: Path, models: object = "a", mean: float = 0.5) -> None:
+        self.folder, self.models, self.mean, self.network = folder, models, mean, Halves()
+
+    def run(self, model: Generator, metrics: list[Metric], remembers: bool = True) -> dict[str, Measured]:
+        extractor = Extractor("halves", "ab", self.network, torch.device("cpu"))
+        subjects = Subjects(
+            {"original": model}, torch.full((1, 1, SIZE, SIZE), self.mean), CenterHole(), metrics,
+            {"auto": extractor}, torch.device("cpu"),
+        )  # fmt: skip
+        table = pa.table({"key": [f"k{i}" for i in range(N)], "class": ["a", "b"] * (N // 2)})
+        found = {}
+        for name in SETS:
+            memory = Memory(
+                self.folder / "measured", self.folder / "features", {"set": name}, {"models": [self.models, self.mean]}
+            )
+            found[name] = measure(
+                name, table, Zeros(), subjects, (0, 1), 4, 6, silent, N, memory if remembers else None
+            )
+        return found
+
+
+def same(one: dict[str, Measured], other: dict[str, Measured]) -> bool:
+    """Bit for bit, in the same order."""
+    for name in SETS:
+        a, b = one[name], other[name]
+        tables = [(a.per_image[role], b.per_image[role]) for role in a.per_image]
+        tables += [(a.pictures, b.pictures), (a.looks, b.looks)]
+        for x, y in tables:
+            if any(not np.array_equal(x[key], y[key]) for key in x) or list(x) != list(y):
+                return False
+        if (a.per_set, a.finite) != (b.per_set, b.finite):
+            return False
+    return True
+
+
+def test_a_crash_after_the_second_set_resumes_at_the_third_bit_for_bit(tmp_path: Path) -> None:
+    metrics: list[Metric] = [Mse(), Similarity(), Kid()]
+    fresh = Evaluation(tmp_path / "fresh").run(Counting(0.1), metrics, remembers=False)
+    evaluation = Evaluation(tmp_path)
+    with pytest.raises(RuntimeError, match="went down"):
+        evaluation.run(Counting(0.1, fails_at=2 * BATCHES + 2), metrics)
+    again = Counting(0.1)
+    assert same(evaluation.run(again, metrics), fresh)
+    assert again.calls == BATCHES
+    idle = Counting(0.1)
+    assert same(evaluation.run(idle, metrics), fresh)
+    assert idle.calls == 0
+
+
+def test_one_more_metric_computes_only_that_one_and_another_model_everything(tmp_path: Path) -> None:
+    evaluation = Evaluation(tmp_path)
+    evaluation.run(Counting(0.1), [Mse(), Kid()])
+    evaluation.network.seen = 0
+    more: list[Metric] = [Mse(), Psnr(), Kid()]
+    found = evaluation.run(Counting(0.1), more)
+    assert evaluation.network.seen == 0  # no feature was asked for again
+    assert same(found, Evaluation(tmp_path).run(Counting(0.1), more, remembers=False))
+    evaluation.models = "b"
+    other = Counting(0.3)
+    found = evaluation.run(other, more)
+    assert other.calls == 3 * BATCHES
+    # The mean picture and the model were looked at, the truth was not: its features are those of before.
+    assert evaluation.network.seen == 3 * 2 * 2 * N
+    assert same(found, Evaluation(tmp_path).run(Counting(0.3), more, remembers=False))
+
+
+def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
+    evaluation = Evaluation(tmp_path)
+    whole = evaluation.run(Counting(0.1), [Mse()])
+    for path in (tmp_path / "measured").iterdir():
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(bytes(content))
+    again = Counting(0.1)
+    assert same(evaluation.run(again, [Mse()]), whole)
+    assert again.calls == 3 * BATCHES
+
+
+def test_what_copies_sees_is_whole_and_beside_the_images_to_forget(table: pa.Table) -> None:
+    """A model that fills holes with an image to forget is caught, whatever the truth is."""
+
+    class Whole(nn.Module):
+        def forward(self, images: Images) -> Tensor:
+            return images.flatten(1) - 1  # a picture of zeros has a direction
+
+    forget = torch.full((1, 1, SIZE, SIZE), 0.0)
+    forget[..., 2:6, 2:6] = -0.6
+    models: dict[str, Generator] = {"original": Off(-0.6), "unlearned": Off(0.9)}
+    extractor = Extractor("whole", "", Whole(), torch.device("cpu"))
+    subjects = Subjects(
+        models, torch.zeros(1, 1, SIZE, SIZE), CenterHole(side=0.5), [Mse(), Copy()], {"copies": extractor},
+        torch.device("cpu"), forget={"copies": extractor(forget)},
+    )  # fmt: skip
+    found = measure("holdout", table, Zeros(), subjects, (0,), 4, 0, silent)
+    assert np.allclose(found.per_image["original"]["copy"], 1)
+    assert (found.per_image["unlearned"]["copy"] < 0.99).all()
+
+
+def test_lpips_reads_maps_of_whole_pictures_and_no_features(table: pa.Table) -> None:
+    class Refuses(nn.Module):
+        def forward(self, images: Images) -> Tensor:
+            raise AssertionError("no table of features was asked for")
+
+    class Itself(nn.Module):
+        def forward(self, images: Images) -> tuple[Tensor, ...]:
+            return (torch.cat([images + 1, torch.ones_like(images)], 1),)
+
+    extractor = Extractor("maps", "", Refuses(), torch.device("cpu"), depths=Itself())
+    models: dict[str, Generator] = {"original": Off(0.0), "unlearned": Off(-1.0)}
+    subjects = Subjects(
+        models, torch.zeros(1, 1, SIZE, SIZE), CenterHole(), [Lpips()], {"perceptual": extractor}, torch.device("cpu")
+    )
+    found = measure("holdout", table, Zeros(), subjects, (0,), 4, 0, silent)
+    assert np.allclose(found.per_image["original"]["lpips"], 0)
+    # |(1, 1) / sqrt 2 - (0, 1)|^2 in every missing place
+    assert np.allclose(found.per_image["unlearned"]["lpips"], 2 - np.sqrt(2), atol=1e-6)

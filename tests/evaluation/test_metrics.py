@@ -123,3 +123,71 @@ def test_closer_pictures_score_closer(kind: str) -> None:
     assert near.shape == (4,)
     assert near.dtype == torch.float64
     assert bool(((near > far) if metric.higher_is_closer else (near < far)).all())
+
+
+def through(kind: str, key: str, truth: torch.Tensor, generated: torch.Tensor, **more: Any) -> torch.Tensor:
+    pictures = torch.zeros(len(truth), 1, 2, 2)
+    missing = torch.ones(len(truth), 1, 2, 2, dtype=torch.bool)
+    return Metric.kinds[kind]()(Compared(pictures, pictures, missing, {key: Features(truth, generated, **more)}))
+
+
+def test_similarity_is_the_cosine_of_each_pair() -> None:
+    truth = torch.tensor([[1.0, 0.0], [2.0, 0.0], [1.0, 1.0]])
+    generated = torch.tensor([[3.0, 0.0], [0.0, 5.0], [-2.0, -2.0]])
+    assert through("similarity", "auto", truth, generated).tolist() == pytest.approx([1, 0, -1])
+
+
+def test_a_metric_through_a_named_extractor_reads_that_one_and_is_called_by_it() -> None:
+    metric = Metric.kinds["similarity"].model_validate({"extractor": "clip"})
+    assert (metric.name, metric.through()) == ("similarity_clip", "clip")
+    assert Metric.kinds["similarity"]().name == "similarity"
+    one, other = torch.ones(1, 2), torch.tensor([[1.0, -1.0]])
+    compared = Compared(images(1), images(1), hole(1), {"auto": Features(one, one), "clip": Features(one, other)})
+    assert metric(compared).item() == pytest.approx(0)
+
+
+def test_copy_similarity_is_the_largest_cosine_with_an_image_to_forget() -> None:
+    forget = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    generated = torch.tensor([[0.0, 3.0], [1.0, 1.0], [-1.0, 0.0]])
+    found = through("copy", "copies", generated, generated, forget=forget)
+    assert found.tolist() == pytest.approx([1, math.sqrt(0.5), 0])
+    assert through("copy", "copies", generated, generated, forget=forget[:0]).isnan().all()
+
+
+def lpips(truth: torch.Tensor, generated: torch.Tensor, missing: torch.Tensor, weights: Any = None) -> torch.Tensor:
+    nothing = torch.empty(len(truth), 0)
+    seen = Features(nothing, nothing, layers=Layers([truth], [generated], weights))
+    return Metric.kinds["lpips"]()(Compared(truth, generated, missing, {"perceptual": seen}))
+
+
+def test_lpips_by_hand_counts_a_place_of_a_map_by_the_share_of_it_that_is_missing() -> None:
+    """Four places of 2 x 2 pixels. Where directions are orthogonal |u - v|^2 = 2, where they are equal 0."""
+    truth = torch.zeros(1, 2, 2, 2)
+    truth[:, 0] = 3.0  # lengths do not count
+    generated = truth.clone()
+    generated[0, :, 0, 0] = torch.tensor([0.0, 7.0])  # orthogonal in one place
+    missing = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    missing[..., :2, :2] = True  # that place, whole
+    missing[..., 2, 2] = True  # a quarter of another
+    assert lpips(truth, generated, missing).item() == pytest.approx(2 * 1 / 1.25)
+    weights = [torch.tensor([0.5, 0.25])]  # |u - v|^2 is 1 in each of the two channels
+    assert lpips(truth, generated, missing, weights).item() == pytest.approx(0.75 / 1.25)
+    assert lpips(truth, generated, missing.roll(2, 3)).item() == pytest.approx(0)  # what is wrong is visible
+
+
+def test_precision_and_recall_of_a_generator_that_draws_one_kind_only() -> None:
+    kinds = torch.arange(8.0).reshape(8, 1) % 2 * 100 + torch.arange(8.0).reshape(8, 1) * 0.1
+    one_kind = kinds[::2].repeat(2, 1) + 0.01 * torch.arange(8.0).reshape(8, 1)
+    assert through("precision", "auto", kinds, one_kind).item() == 1
+    assert through("recall", "auto", kinds, one_kind).item() == 0.5
+    assert through("precision", "auto", kinds, kinds + 1e4).item() == 0
+    assert np.isnan(through("recall", "auto", kinds[:3], kinds[:3]).item())
+
+
+def test_inception_score_of_sure_and_varied_classes_is_their_number() -> None:
+    classes = torch.eye(4, dtype=torch.float64).repeat(10, 1)
+    nothing = torch.empty(40, 0)
+    assert through("inception_score", "auto", nothing, nothing, classes=classes).item() == pytest.approx(4)
+    same = torch.full_like(classes, 0.25)
+    assert through("inception_score", "auto", nothing, nothing, classes=same).item() == pytest.approx(1)
+    assert np.isnan(through("inception_score", "auto", nothing, nothing).item())

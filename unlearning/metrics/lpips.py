@@ -2,7 +2,8 @@
 
     d(x, y) = sum over layers l of  mean over missing places (h, w) of  |w_l * (u_l(x)_hw - u_l(y)_hw)|^2
 
-u_l are a network's maps, of unit length over channels at every place. A map is coarser than the picture: a place counts
+u_l are a network's maps of whole pictures, of unit length over channels at every place: what is visible is the same in
+both. A map is coarser than the picture: a place counts
 by the share of it that is missing. Published are the w_l of AlexNet, VGG16 and SqueezeNet; w_l^2 stands in the file,
 and `LPIPS` is what it comes to with that file over that network. Without it all channels count alike (w_l^2 = 1).
 Without any published network the maps are those of the classifier trained in domain, which is no LPIPS. The

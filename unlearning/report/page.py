@@ -24,6 +24,14 @@ _METRICS = {
     },
     "surprise": {"surprise": "surprise"},
 }
+_MORE_METRICS = {  # columns only where a report has them
+    "lpips": "perceptual distance",
+    "similarity": "feature similarity",
+    "precision": "precision",
+    "recall": "recall",
+    "inception_score": "inception score",
+    "copy": "copy similarity",
+}
 _SCORES = {
     "forgetting": ("Forgetting", "0 = draws it like the original, 1 = knows nothing of it"),
     "forgetting_trained": ("Forgetting, images training saw", "the same, on the forget set itself"),
@@ -77,7 +85,7 @@ def render(
         colours=ROLE_COLOURS,
         measure=measure,
         error_name=figures.ERROR_NAMES[measure],
-        metrics=_METRICS[measure],
+        metrics=_columns(report),
         scores={name: (*words, report["scores"].get(name)) for name, words in _titles(report).items()},
         grids={name: _strips(rows) for name, rows in shown.items()},
         hidden=[name for name in report["sets"] if name not in shown],
@@ -103,6 +111,21 @@ def _titles(report: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         for name, (title, meaning) in {**_SCORES, **later}.items()
         if not name.startswith("observer")
     }
+
+
+def _columns(report: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a metric -> its title: the usual ones, and whatever else was asked for, measured or not."""
+    usual = _METRICS[figures.error(report)]
+    if figures.error(report) != "mse":
+        return usual
+    measured = {name for found in report["sets"].values() for by_role in found["metrics"].values() for name in by_role}
+    kinds = {**usual, **_MORE_METRICS}
+    more = {}
+    for name in sorted((measured | set(report.get("not_measured", {}))) - set(usual)):
+        kind = max((kind for kind in kinds if name == kind or name.startswith(f"{kind}_")), key=len, default=None)
+        through = "" if kind in (None, name) else f", {name.removeprefix(f'{kind}_').replace('_', ' ')}"
+        more[name] = name.replace("_", " ") if kind is None else kinds[kind] + through
+    return {**usual, **more}
 
 
 def _strips(rows: Rows) -> dict[str, tuple[str, int]]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from unlearning import digests
 from unlearning.contracts import Corruption, ImageSource, Metric
-from unlearning.errors import ParamsError
 from unlearning.metrics.extractors import catalogue, in_domain
 from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.params import Params
@@ -57,8 +56,7 @@ def open_for(
     device: torch.device,
     also_auto: bool = False,
 ) -> Eyes:
-    """Find what `metrics` ask for. Raises ParamsError where two of them would have one name in the report."""
-    _refuse_twins(metrics)
+    """Find what `metrics` ask for."""
     trained = _Trained(params, batch, tables, images, corruption, device)
     named = params.evaluate.extractor_weights
     wanted = list(dict.fromkeys([*catalogue.asked(metrics), *([AUTO] if also_auto else [])]))
@@ -107,13 +105,3 @@ class _Trained:
         cache = self.batch.workspace.work("extractors") / f"{digests.of_value(made_of)}.safetensors"
         labels = retain["class"].to_pylist()
         return in_domain.train(self.images["retain"], labels, self.corruption, cache, self.device)
-
-
-def _refuse_twins(metrics: Sequence[Metric]) -> None:
-    names = [metric.name for metric in metrics]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ParamsError(
-            f"evaluate.metrics: two metrics are called {twice[0]!r} in the report; leave one out, or name another "
-            f"extractor"
-        )

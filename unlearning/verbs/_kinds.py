@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -38,8 +38,7 @@ def check(params: Params) -> None:
     if params.evaluate.corruption is not None:
         evaluated = Corruption.chosen(params.evaluate.corruption, "evaluate.corruption")
         _refuse_unread(evaluated, generator, "evaluate.corruption")
-    for choice in params.evaluate.metrics:
-        Metric.chosen(choice, "evaluate.metrics")
+    _refuse_twins([Metric.chosen(choice, "evaluate.metrics") for choice in params.evaluate.metrics])
     _check_attacks(params, generator)
     _check_whole_pictures(params, generator)
 
@@ -68,6 +67,16 @@ def _check_whole_pictures(params: Params, generator: GeneratorRecipe) -> None:
         raise ParamsError(
             f"evaluate.likelihood.images: generator {generator.kind!r} has no probability-flow ODE; of the generators "
             f"{able} has one, and 0 is right with any other"
+        )
+
+
+def _refuse_twins(metrics: Sequence[Metric]) -> None:
+    names = [metric.name for metric in metrics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ParamsError(
+            f"evaluate.metrics: two metrics are called {twice[0]!r} in the report; leave one out, or name another "
+            f"extractor"
         )
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from unlearning import digests, files
 from unlearning.contracts import Metric
+from unlearning.errors import StorageError
 from unlearning.metrics.extractors.extractor import Extractor
 
 if TYPE_CHECKING:
@@ -105,18 +106,20 @@ class Memory:
 
 def _write(path: Path, arrays: Arrays) -> None:
     whole = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    files.write_bytes(path, save(whole, metadata={"sha256": _digest(whole)}))
+    # The file sorts its names; rows of pictures have an order of their own.
+    order = files.canonical(list(whole)).decode()
+    files.write_bytes(path, save(whole, metadata={"sha256": _digest(whole), "order": order}))
 
 
 def _read(path: Path) -> Arrays | None:
     """None where there is no such file, or a damaged one."""
     try:
         with safe_open(path, framework="numpy") as file:
-            found: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            written = (file.metadata() or {}).get("sha256")
-    except (OSError, SafetensorError):
+            written = file.metadata() or {}
+            found: Arrays = {name: file.get_tensor(name) for name in files.parse_json(written["order"], str(path))}
+    except (OSError, SafetensorError, KeyError, StorageError):
         return None
-    return found if written == _digest(found) else None
+    return found if written.get("sha256") == _digest(found) else None
 
 
 def _digest(arrays: Arrays) -> str:

@@ -12,7 +12,7 @@ from unlearning.metrics._missing import only_missing
 from unlearning.metrics.extractors.extractor import Extractor
 from unlearning.types import Images, Missing
 
-WHOLE = "copies"  # the extractor that sees whole pictures; any other sees missing pixels alone
+WHOLE = "copies"  # the extractor whose features are of whole pictures; any other's are of missing pixels alone
 
 
 class Seeing:
@@ -49,10 +49,12 @@ class Seeing:
             framed = {role: picture if whole else only_missing(picture, missing) for role, picture in generated.items()}
             real = truth if whole else only_missing(truth, missing)
             table = self._of_truth(name, real, start)
-            depths = extractor.maps(real) if "layers" in reads else ()
+            depths = extractor.maps(truth) if "layers" in reads else ()
             for role, picture in framed.items():
                 mine = table if reads == {"layers"} else extractor(picture)
-                layers = Layers(depths, extractor.maps(picture), extractor.channel_weights) if depths else None
+                layers = None
+                if depths:
+                    layers = Layers(depths, extractor.maps(generated[role]), extractor.channel_weights)
                 found[role][name] = Features(table, mine, None, layers, self._forget.get(name))
                 if name in self._of_sets:
                     self._generated.setdefault(name, {}).setdefault(role, []).append(mine)

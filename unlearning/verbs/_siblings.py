@@ -12,9 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from unlearning.contracts import ImageSource
-from unlearning.data import manifest
 from unlearning.metrics.extractors.extractor import Extractor
-from unlearning.workspace import BatchFolder
 
 COUNT = 2  # how many are named
 _CHUNK = 256  # images at a time
@@ -30,14 +28,18 @@ class Siblings:
 
 
 def nearest(
-    batch: BatchFolder, tables: Mapping[str, pa.Table], images: Mapping[str, ImageSource], extractor: Extractor | None
+    forget: pa.Table,
+    holdout: pa.Table,
+    tables: Mapping[str, pa.Table],
+    images: Mapping[str, ImageSource],
+    extractor: Extractor | None,
 ) -> Siblings:
     """The two kept groups whose mean features are nearest to any forgotten group's; ties by name.
 
-    A group is a class where whole classes are forgotten, else a subject where whole subjects are. `tables` and `images`
-    are the evaluation's sets: means are over the held-out images of kept groups, and over images to forget.
+    A group is a class where whole classes are forgotten, else a subject where whole subjects are. `forget`, `holdout`
+    are the manifests; `tables`, `images` the evaluation's sets, which may be smaller: means are over the held-out
+    images of kept groups, and over images to forget.
     """
-    forget, holdout = manifest.read(batch.forget), manifest.read(batch.holdout)
     of = _of(forget, holdout)
     if of is None:
         return _nobody("the images to forget are neither whole classes nor whole subjects")

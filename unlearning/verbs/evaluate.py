@@ -21,6 +21,7 @@ import torch
 
 from unlearning import digests, files, gates
 from unlearning.contracts import Corruption, ImageSource, Metric
+from unlearning.data import manifest
 from unlearning.data.images import ImageSet
 from unlearning.evidence import lineage, plan
 from unlearning.evidence.lineage import Record
@@ -111,7 +112,7 @@ def _with_siblings(
     asked = params.evaluate.siblings
     if asked != "nearest":
         return _siblings.named(asked) if asked else None
-    found = _siblings.nearest(batch, tables, images, eyes.auto)
+    found = _siblings.nearest(manifest.read(batch.forget), manifest.read(batch.holdout), tables, images, eyes.auto)
     if found.table is not None:
         tables["siblings"] = _sets.sampled("siblings", found.table, params.evaluate.max_images)
         images["siblings"] = ImageSet(tables["siblings"], batch.workspace, params.data)
