@@ -47,6 +47,7 @@ def test_from_manifests_to_a_certificate(family: str, repository: Path, made: Pa
         "evaluate.bootstrap": 100,
         "evaluate.seeds": [0],
         "evaluate.metrics": [{"kind": "mse"}, {"kind": "psnr"}],
+        "evaluate.siblings": [],
     }
     params = toy_batch.toy_params(repository, **overrides)
     for role in ("original", "reference"):

@@ -37,6 +37,7 @@ DDPM: dict[str, Any] = {
     "evaluate.bootstrap": 100,
     "evaluate.seeds": [0],
     "evaluate.metrics": [{"kind": "mse"}],
+    "evaluate.siblings": [],
     "report.pictures": 2,
 }
 SPREAD = {"kind": "anchored_ascent", "anchor": "spread"}

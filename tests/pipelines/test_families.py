@@ -38,6 +38,7 @@ _SMALL: dict[str, Any] = {
     "evaluate.bootstrap": 100,
     "evaluate.seeds": [0],
     "evaluate.metrics": [{"kind": "mse"}, {"kind": "psnr"}],
+    "evaluate.siblings": [],
     "report.pictures": 2,
 }
 

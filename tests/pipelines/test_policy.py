@@ -37,6 +37,7 @@ SMALL: dict[str, Any] = {
     "evaluate.bootstrap": 100,
     "evaluate.seeds": [0],
     "evaluate.metrics": [{"kind": "mse"}],
+    "evaluate.siblings": [],
     # What the gates say of so few steps is chance, and is tested elsewhere.
     "gates.retention_at_least.value": -1e3,
     "gates.reference_distance_at_most.value": 1e3,

@@ -29,6 +29,7 @@ SHARDED: dict[str, Any] = {
     "evaluate.bootstrap": 100,
     "evaluate.seeds": [0],
     "evaluate.metrics": [{"kind": "mse"}],
+    "evaluate.siblings": [],
     # So few pictures are kept well or badly by chance; how exact a deletion is does not depend on it.
     "gates.retention_at_least.value": -1.0,
     "report.pictures": 2,

@@ -33,6 +33,7 @@ DDPM: dict[str, Any] = {
     "evaluate.bootstrap": 100,
     "evaluate.seeds": [0],
     "evaluate.metrics": [{"kind": "mse"}],
+    "evaluate.siblings": [],
     "report.pictures": 2,
 }
 # Sixty steps suffice to know pictures of few pixels, enlarged, better than pixel by pixel.
