@@ -61,6 +61,7 @@ bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/be
 	$(RUN) -m tests.benchmarks.step
 	$(RUN) -m tests.benchmarks.siss
 	$(RUN) -m tests.benchmarks.sisa
+	$(RUN) -m tests.benchmarks.evaluation --images 300 --dims 192
 
 DATA ?= ../shared/data/cifar10
 WORKERS ?= 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from tests import toy_inception
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.metrics.extractors import catalogue, in_domain, inception, weights
 from unlearning.metrics.extractors.extractor import Extractor
@@ -245,32 +245,14 @@ def test_inception_sees_what_pytorch_fid_sees_in_png_files(tmp_path: Path, monke
     from pytorch_fid import fid_score
     from pytorch_fid import inception as published
 
-    monkeypatch.setattr(published, "load_state_dict_from_url", lambda *_, **__: state)
-    state: dict[str, Any] = random_inception(published)
-    torch.save(state, tmp_path / "inception.pth")
+    file = toy_inception.write(tmp_path / "inception.pth")
+    monkeypatch.setattr(published, "load_state_dict_from_url", lambda *_, **__: torch.load(file))
     images = (pictures(3) + 0.4 / 127.5).clamp(-1, 1)
     for row, picture in enumerate(images):
         levels = ((picture + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
         Image.fromarray(levels).save(tmp_path / f"{row}.png")
     network = published.InceptionV3([1])
     theirs = fid_score.get_activations(sorted(tmp_path.glob("*.png")), network, 2, 192, "cpu", num_workers=0)
-    mine = inception.of(weights.Found(tmp_path / "inception.pth", "ab"), CPU, 192)(images).numpy()
+    mine = inception.of(weights.Found(file, "ab"), CPU, 192)(images).numpy()
     assert np.abs(theirs).max() > 0.1
     np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
-
-
-def random_inception(published: Any) -> dict[str, Any]:
-    """A state dict in the published layout, whose batch normalisations do something."""
-    patched = pytest.MonkeyPatch()
-    patched.setattr(published, "load_state_dict_from_url", lambda *_, **__: {})
-    patched.setattr(nn.Module, "load_state_dict", lambda self, state: None)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = published.fid_inception_v3()
-    patched.undo()
-    state = dict(network.state_dict())
-    for name in [name for name in state if name.endswith("running_var")]:
-        state[name] = torch.rand(state[name].shape, generator=generator(0, name)) + 0.5
-        mean = name.replace("running_var", "running_mean")
-        state[mean] = random(*state[mean].shape, name=mean)
-    return state

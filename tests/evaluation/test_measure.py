@@ -265,8 +265,8 @@ def test_one_more_metric_computes_only_that_one_and_another_model_everything(tmp
     other = Counting(0.3)
     found = evaluation.run(other, more)
     assert other.calls == 3 * BATCHES
-    # The mean picture and the model were looked at, the truth was not: its features are those of before.
-    assert evaluation.network.seen == 3 * 2 * 2 * N
+    # The model was looked at, and the mean picture once a batch; the truth was not, its features are those of before.
+    assert evaluation.network.seen == 3 * 2 * (N + 3)
     assert same(found, Evaluation(tmp_path).run(Counting(0.3), more, remembers=False))
 
 
@@ -280,6 +280,18 @@ def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
     again = Counting(0.1)
     assert same(evaluation.run(again, [Mse()]), whole)
     assert again.calls == 3 * BATCHES
+
+
+def test_one_picture_in_every_row_is_looked_at_once(table: pa.Table) -> None:
+    """The mean picture in a hole that never moves; a model's pictures are looked at one by one."""
+    network = Halves()
+    subjects = Subjects(
+        {"original": Counting(0.1)}, torch.full((1, 1, SIZE, SIZE), 0.5), CenterHole(), [Kid()],
+        {"auto": Extractor("halves", "ab", network, torch.device("cpu"))}, torch.device("cpu"),
+    )  # fmt: skip
+    found = measure("forget", table, Zeros(), subjects, (0,), N, 0, silent)
+    assert network.seen == 2 * N + 1  # the truth, the model, the mean picture
+    assert found.per_set[MEAN_PICTURE]["kid"][0] > 0
 
 
 def test_what_copies_sees_is_whole_and_beside_the_images_to_forget(table: pa.Table) -> None:

@@ -89,6 +89,11 @@ def test_frechet_of_gaussians_reaches_its_closed_form() -> None:
     assert Frechet()(of_set(first, first)).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_frechet_of_one_picture_in_every_row_is_its_distance_and_the_others_spread() -> None:
+    spread, one = features(2_000, 0, 1, "a"), torch.tensor([[3.0, 0.0, 4.0]]).expand(2_000, 3)
+    assert Frechet()(of_set(spread, one)).item() == pytest.approx(25 + 3, rel=0.05)
+
+
 def test_frechet_of_fewer_images_than_features_is_not_measured() -> None:
     few = features(3, 0, 1, "few")
     assert np.isnan(Frechet()(of_set(few, few)).item())

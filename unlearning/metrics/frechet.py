@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import torch
+from scipy import linalg
 from torch import Tensor
 
 from unlearning.contracts import Compared
@@ -32,9 +33,13 @@ class Frechet(Through, kind="frechet"):
         from pytorch_fid.fid_score import calculate_frechet_distance
 
         first, second = _moments(seen.truth), _moments(seen.generated)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
             # pytorch-fid passes an argument that SciPy is about to drop; the lock holds SciPy below that release.
             warnings.filterwarnings("ignore", message="The `disp` argument", category=DeprecationWarning)
+            # Pictures that are all alike have no covariance to speak of: pytorch-fid adds a little to the diagonal.
+            warnings.filterwarnings("ignore", category=linalg.LinAlgWarning)
+            # One picture in every row, the mean picture in a hole that never moves, varies in nothing: 0 is its root.
+            warnings.filterwarnings("ignore", message="Matrix is singular|invalid value encountered")
             return torch.tensor(float(calculate_frechet_distance(*first, *second)), dtype=torch.float64)
 
 

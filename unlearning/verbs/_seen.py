@@ -15,6 +15,13 @@ from unlearning.types import Images, Missing
 WHOLE = "copies"  # the extractor whose features are of whole pictures; any other's are of missing pixels alone
 
 
+def _looked_at(extractor: Extractor, pictures: Images) -> Tensor:
+    """[B, F]. One picture in every row, the mean picture in a hole that never moves, say, is looked at once."""
+    if len(pictures) > 1 and bool((pictures == pictures[:1]).all()):
+        return extractor(pictures[:1]).expand(len(pictures), -1)
+    return extractor(pictures)
+
+
 class Seeing:
     """One pass over a set: truth and every model's pictures through every extractor that `metrics` read.
 
@@ -51,7 +58,7 @@ class Seeing:
             table = self._of_truth(name, real, start)
             depths = extractor.maps(truth) if "layers" in reads else ()
             for role, picture in framed.items():
-                mine = table if reads == {"layers"} else extractor(picture)
+                mine = table if reads == {"layers"} else _looked_at(extractor, picture)
                 layers = None
                 if depths:
                     layers = Layers(depths, extractor.maps(generated[role]), extractor.channel_weights)
