@@ -105,7 +105,7 @@ def said(report: Record) -> Record:
 
     Of each attack a line; its curves stay in report.json.
     """
-    kept = {name: report[name] for name in ("scores", "measure", "whole_pictures") if name in report}
+    kept: Record = {name: report[name] for name in ("scores", "measure", "whole_pictures") if name in report}
     return {**kept, "attacks": attacked.headlines(report)} if report.get("attacks") else kept
 
 
