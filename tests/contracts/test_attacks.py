@@ -22,9 +22,17 @@ register()
 RECIPES = toys.recipes()
 # Fields of the attacks that have no default, or one that is too long for a test.
 SHORT: dict[str, dict[str, Any]] = {
+    "exposure": {"views": 1, "drawings": 1},
+    "fresh_decoder": {"steps": (0, 1), "batch_size": 4, "width": 8, "depth": 1, "views": 1},
     "interpolate": {"steps": 2},
+    "inverse_network": {"steps": (0, 1), "pictures": 4, "batch_size": 4, "width": 8, "depth": 1},
+    "membership": {"views": 2},
     "other_holes": {"corruptions": [{"kind": "center_hole"}]},
+    "probe": {"views": 1, "neighbours": 3},
+    "partial_diffusion": {"psi": (0.5,)},
+    "perturbed": {"jpeg": (50,), "noise": (), "adversarial": (0.1,), "adversarial_steps": 1},
     "relearn": {"steps": (0, 2), "batch_size": 4},
+    "retained_privacy": {"views": 1},
 }
 CPU = torch.device("cpu")
 
@@ -47,7 +55,7 @@ class Setting:
         ]
         draws = Draws(seed, 4, where=("attack",))
         scored = forgetting or self.forgetting
-        return Scene(self.original, self.original, *groups, RandomPatches(), scored, draws, CPU, 4)
+        return Scene(self.original, self.original, *groups, RandomPatches(), scored, draws, CPU, 8)
 
     def find(self, seed: int = 0, forgetting: Forgetting | None = None) -> Finding:
         scene = self.scene(seed, forgetting)
@@ -84,6 +92,8 @@ class Attacked:
 @pytest.fixture(scope="module", params=[(a, k) for a in sorted(Attack.kinds) for k in RECIPES], ids="-".join)
 def attacked(request: pytest.FixtureRequest) -> Attacked:
     setting = Setting(*request.param)
+    if not isinstance(setting.target, setting.attack.needs()):
+        pytest.skip(f"this generator is not {setting.attack.needs().__name__}")
     before = {name: copy.deepcopy(getattr(setting, name).state_dict()) for name in ("target", "original")}
     trainable = [weight.requires_grad for weight in setting.target.parameters()]
     torch.manual_seed(3)
