@@ -125,3 +125,11 @@ class Sharding(Generator):
 
     shard: nn.ModuleList  # S generators of one recipe
     images: Tensor  # [S] int64, how many images each was trained on
+
+
+class Layered(Generator):
+    """A generator whose encoder is a row of blocks, each of which can be read."""
+
+    @abstractmethod
+    def depths(self, pair: Pair, view: View) -> Latents:
+        """What each block of E makes of T(x), [B, L, D] each, shallow first; the last is `encode`'s."""

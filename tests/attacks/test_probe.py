@@ -11,13 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from tests import toys
 from tests.attacks import crowd, line
+from unlearning.abilities import Layered
 from unlearning.attack import Group, Scene, Told
-from unlearning.attacks import _told_apart
+from unlearning.attacks import _known_by, _told_apart
 from unlearning.attacks._alignment import cka
 from unlearning.attacks.probe import Probe
 from unlearning.contracts import Generator
 from unlearning.types import Latents, Pair, View
+from unlearning.verbs._kinds import register
 
 ATTACK = Probe(views=1)
 RNG = np.random.default_rng(0)
@@ -98,6 +101,23 @@ def test_a_model_that_is_no_number_is_no_error() -> None:
     told = find(target, scene)
     assert np.isnan(told.separations[0].one).all()
     assert np.isnan(told.numbers["CKA to the original, forget, depth 2"])
+
+
+@pytest.mark.parametrize("kind", ["mae", "mage"])
+def test_a_family_of_blocks_is_read_at_each_and_the_last_is_what_it_encodes(kind: str) -> None:
+    register()
+    model = toys.built(toys.recipes()[kind]).eval()
+    assert isinstance(model, Layered)
+    pair = toys.pair("retain")
+    view = model.draw_view(pair.corrupted, line.DRAWS)
+    with torch.no_grad():
+        depths, (last,) = model.depths(pair, view), model.encode(pair, view)
+    assert len(depths) == len(model.get_submodule("blocks"))
+    assert torch.equal(depths[-1], last)
+    assert depths[0].shape == last.shape
+    assert not torch.equal(depths[0], last)
+    read = _known_by.embedded(model, crowd.scene(model, model).forget, crowd.scene(model, model), 2)
+    assert [part.shape for part in read] == [(24, 2 * last.shape[2])] * len(depths)
 
 
 def test_it_says_which_set_has_too_few() -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unlearning.abilities import Denoising, Scoring
+from unlearning.abilities import Denoising, Layered, Scoring
 from unlearning.attack import Group, PerImageNumbers, Scene
 from unlearning.contracts import Generator, ImageSource
 from unlearning.randomness import Draws
@@ -85,14 +85,15 @@ def strayed(model: Denoising, stray: Callable[[Tensor], Tensor], group: Group, s
 def embedded(model: Generator, group: Group, scene: Scene, views: int) -> list[Features]:
     """Mean and deviation over the places (tokens, pixels) of every map of E, the mean over views: [N, 2 C] a map.
 
-    Shallow first.
+    Shallow first. Of a `Layered` family every block has a map, not the last alone.
     """
     levels: list[list[Features]] = []  # view -> level -> [N, 2 C]
     for number in range(views):
         batches = []
         for pair, draws in _asked(group, scene, number):
             view = model.draw_view(pair.corrupted, draws)
-            batches.append([_pooled(each).double().cpu().numpy() for each in model.encode(pair, view)])
+            maps = model.depths(pair, view) if isinstance(model, Layered) else model.encode(pair, view)
+            batches.append([_pooled(each).double().cpu().numpy() for each in maps])
         levels.append([np.concatenate(parts) for parts in zip(*batches, strict=True)])
     return [np.mean(parts, axis=0) for parts in zip(*levels, strict=True)]
 

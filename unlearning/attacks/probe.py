@@ -1,7 +1,8 @@
 """Probes: Alain and Bengio, "Understanding Intermediate Layers Using Linear Classifier Probes", ICLR 2017 workshop.
 
 Unlearning that moves an encoder may move its last layers alone, and what was forgotten is still read off the first
-ones. At every depth of E, the images to forget are told from held-out images that no request covers, as many of each:
+ones. At every depth of E (every map that the decoder reads; of a ViT every block), images to forget are told from
+held-out images that no request covers, as many of each:
 
     z_l = mean and deviation over places of map l of E(T(x)), the mean over k fixed views, standardised
     linear   a logistic regression on z_l            k-NN   the share of the nearest z_l that are to be forgotten

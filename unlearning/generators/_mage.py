@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unlearning.abilities import Layered
 from unlearning.contracts import Generator
 from unlearning.generators._frozen import thawed
 from unlearning.generators._tokens import hidden_tokens, refuse_other_size, rows_of, visible_count
@@ -27,7 +28,7 @@ CLASSES = 1_000  # the vocabulary has room for ImageNet's classes after the code
 CLASS_SLOT = 76  # of these, the one that stands for "a picture"
 
 
-class MaskedGenerator(Generator):
+class MaskedGenerator(Layered):
     """D(E(codes of T(x))), E blind to every code whose patch has a missing pixel."""
 
     view_is_fixed: ClassVar[bool] = True
@@ -96,6 +97,15 @@ class MaskedGenerator(Generator):
         `reads` clean they are those of x, as in published training: a code beside the hole has seen into it.
         """
         return (self._encode(self._read(pair), view[0], self._visible(pair.corrupted.missing)),)
+
+    def depths(self, pair: Pair, view: View) -> Latents:
+        """As `encode`, after every block; the last after the last LayerNorm, too."""
+        tokens = self._embedded(self._read(pair), view[0], self._visible(pair.corrupted.missing))
+        made = list[Tensor]()
+        for part in self.blocks:
+            tokens = part(tokens)
+            made.append(tokens)
+        return (*made[:-1], self.norm(tokens))
 
     def loss(self, pair: Pair, view: View) -> PerImage:
         """Cross entropy of an image's hidden codes, label smoothing as published, averaged over them: [B]."""
@@ -170,17 +180,22 @@ class MaskedGenerator(Generator):
 
     def _encode(self, codes: Tensor, order: Tensor, visible: int) -> Tensor:
         """[B, L] codes -> [B, 1 + V, D]."""
+        tokens = self._embedded(codes, order, visible)
+        for part in self.blocks:
+            tokens = part(tokens)
+        made: Tensor = self.norm(tokens)
+        return made
+
+    def _embedded(self, codes: Tensor, order: Tensor, visible: int) -> Tensor:
+        """[B, L] codes -> [B, 1 + V, D], before the first block."""
         shown = order[:, :visible]
         words = codes.gather(1, shown)
         if self.keep_hidden:
             shown = order
             words = functional.pad(words, (0, order.shape[1] - visible), value=self.codes + CLASSES)
         words = functional.pad(words, (1, 0), value=self.codes + CLASS_SLOT)
-        tokens = self.token_emb(words, functional.pad(1 + shown, (1, 0)))
-        for part in self.blocks:
-            tokens = part(tokens)
-        made: Tensor = self.norm(tokens)
-        return made
+        tokens: Tensor = self.token_emb(words, functional.pad(1 + shown, (1, 0)))
+        return tokens
 
     def _decode(self, latents: Tensor, order: Tensor, visible: int) -> Tensor:
         """[B, 1 + V, D] -> [B, U, codes]."""

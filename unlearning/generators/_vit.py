@@ -16,14 +16,14 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unlearning.abilities import Drawing
+from unlearning.abilities import Drawing, Layered
 from unlearning.generators._pixels import PixelScale, Scale
 from unlearning.generators._tokens import hidden_tokens, refuse_other_size, rows_of, sincos_positions, visible_count
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Latents, Missing, Pair, PerImage, View
 
 
-class MaskedAutoencoder(Drawing):
+class MaskedAutoencoder(Drawing, Layered):
     """D(E(T(x))) with E blind to every patch that has a missing pixel."""
 
     view_is_fixed: ClassVar[bool] = True
@@ -82,17 +82,29 @@ class MaskedAutoencoder(Drawing):
         """([B, 1 + V, D],): the class token and the visible ones, after the last LayerNorm."""
         return self._encode(pair.corrupted, view)
 
+    def depths(self, pair: Pair, view: View) -> Latents:
+        """[B, 1 + V, D] each: after every block, the last after the last LayerNorm, too."""
+        tokens, made = self._embedded(pair.corrupted, view), list[Tensor]()
+        for block in self.blocks:
+            tokens = block(tokens)
+            made.append(tokens)
+        return (*made[:-1], self.norm(tokens))
+
     def _encode(self, corrupted: Corrupted, view: View) -> Latents:
+        tokens = self._embedded(corrupted, view)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return (self.norm(tokens),)
+
+    def _embedded(self, corrupted: Corrupted, view: View) -> Tensor:
+        """The class token and the visible patches where they stand, [B, 1 + V, D]."""
         (order,) = view
         shown = order[:, : visible_count(self._hidden(corrupted.missing), "mae", self.patch)]  # [B, V]
         patches = rows_of(self._patches(self.pixels(corrupted.images)), shown)  # [B, V, p p C]
         weight = self.patch_embed.proj.weight.permute(0, 2, 3, 1).flatten(1)  # [D, C, p, p] -> [D, p p C]
         tokens = functional.linear(patches, weight, self.patch_embed.proj.bias) + self.pos_embed[0, 1:][shown]
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
-        tokens = torch.cat([first, tokens], dim=1)  # [B, 1 + V, D]
-        for block in self.blocks:
-            tokens = block(tokens)
-        return (self.norm(tokens),)
+        return torch.cat([first, tokens], dim=1)
 
     def decode(self, latents: Latents, view: View) -> Tensor:
         """Pixels of the missing patches, in the view's order: [B, 1 + V, D] -> [B, L - V, p p C]."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from unlearning.abilities import Drawing
+from unlearning.abilities import Drawing, Layered
 from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _mae_layouts, _weights
@@ -32,7 +32,7 @@ _SIZES: dict[Size, dict[str, int]] = {
 class MaeRecipe(GeneratorRecipe, kind="mae"):
     """A ViT encoder over visible patches, and a narrower ViT decoder over all of them."""
 
-    abilities: ClassVar[tuple[type[Generator], ...]] = (Drawing,)
+    abilities: ClassVar[tuple[type[Generator], ...]] = (Drawing, Layered)
 
     size: Size = Field("tiny", description="preset of the seven numbers below; any of them may be given beside it")
     patch: int = Field(2, gt=0, description="side of a patch, pixels; must divide the image size")

@@ -11,11 +11,12 @@ for (`_vqvae.py`): the reference's has never seen the forget set, so the codes o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
+from unlearning.abilities import Layered
 from unlearning.contracts import Generator, GeneratorRecipe, Published
 from unlearning.errors import ParamsError
 from unlearning.generators import _mage_layouts, _weights
@@ -38,6 +39,8 @@ _SIZES: dict[Size, dict[str, Any]] = {
 
 class MageRecipe(GeneratorRecipe, kind="mage"):
     """A frozen VQ-GAN, a ViT encoder over visible codes, and a ViT decoder over all of them."""
+
+    abilities: ClassVar[tuple[type[Generator], ...]] = (Layered,)
 
     size: Size = Field("tiny", description="preset of the numbers below; any of them may be given beside it")
     tokenizer_width: int = Field(16, gt=0, description="channels of the VQ-GAN that its multiples multiply")
