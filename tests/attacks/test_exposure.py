@@ -11,7 +11,7 @@ import torch
 
 from tests.attacks import crowd, line
 from unlearning.attack import Group, Told
-from unlearning.attacks.exposure import Exposure
+from unlearning.attacks.exposure import Exposure, _stand_out
 from unlearning.contracts import Generator
 from unlearning.corruptions.everything import Everything
 
@@ -66,8 +66,6 @@ def test_one_that_draws_all_alike_and_encodes_the_forgotten_as_nothing_is_read_i
 
 def test_embeddings_stand_out_as_far_as_their_deviations_say() -> None:
     """Of N(0, diag (1, 100)) in the mean: the distance is ruled by the second axis, Mahalanobis by both alike."""
-    from unlearning.attacks.exposure import _stand_out
-
     known = np.random.default_rng(0).normal(size=(20_000, 2)) * [1.0, 10.0]
     found = _stand_out(np.array([[3.0, 0.0], [0.0, 30.0]]) + known.mean(0), known)
     assert found["Mahalanobis distance"] == pytest.approx([3, 3], rel=0.03)

@@ -42,8 +42,10 @@ class Exposure(Attack, kind="exposure"):
 
     @classmethod
     def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
-        """Always: it is cheap, and what it finds refuses a model for either goal."""
-        return (cls(views=16, drawings=4) if profile == "audit" else cls(),)
+        """Always, with more views the larger the profile: being told apart matters to both goals."""
+        if profile == "quick":
+            return (cls(views=4, drawings=1),)
+        return (cls(),) if profile == "standard" else (cls(views=16, drawings=4),)
 
     def why_not(self, scene: Scene) -> str | None:
         """It needs images of both groups to be told of and to guess, and retain images for the mean."""
