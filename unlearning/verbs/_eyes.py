@@ -36,14 +36,17 @@ class Eyes:
         return self.extractors.get(AUTO)
 
     @property
-    def said(self) -> dict[str, dict[str, Any]]:
-        """What a report says of them."""
-        return {name: described(extractor) for name, extractor in self.extractors.items()}
-
-
-def described(extractor: Extractor) -> dict[str, Any]:
-    """Name and sha256 of the weights."""
-    return {"name": extractor.name, "weights_sha256": extractor.weights_sha256}
+    def block(self) -> dict[str, Any]:
+        """What report.json says: each extractor with its weights, and why a metric has no number."""
+        said = {
+            name: {"name": extractor.name, "weights_sha256": extractor.weights_sha256}
+            for name, extractor in self.extractors.items()
+        }
+        return {
+            "extractor": said.get(AUTO),
+            **({"extractors": said} if said else {}),
+            **({"not_measured": dict(self.not_measured)} if self.not_measured else {}),
+        }
 
 
 def open_for(

@@ -75,22 +75,8 @@ def measure(
         fresh = [each for each in fresh if not memory.recall(each, _read_by(each, subjects), measured)]
         show = not memory.recall_shown(measured, pictures, observed)
     if fresh or show:
-        for role in roles:
-            measured.per_image[role] |= {
-                each.name: np.full((len(images), len(seeds)), np.nan) for each in fresh if each.per_image
-            }
-        kept = (pictures, observed) if show else (0, 0)
-        for column, seed in enumerate(seeds):
-            _draw(
-                measured,
-                images,
-                replace(subjects, metrics=fresh),
-                (column, seed, len(seeds)),
-                batch_size,
-                kept,
-                log,
-                memory,
-            )
+        plan = _Plan(seeds, batch_size, *((pictures, observed) if show else (0, 0)), log, memory)
+        _measure_fresh(measured, images, replace(subjects, metrics=fresh), plan)
     if memory is not None:
         for each in fresh:
             memory.keep(each, _read_by(each, subjects), measured)
@@ -100,21 +86,33 @@ def measure(
     return measured
 
 
-def _draw(
-    measured: Measured,
-    images: ImageSource,
-    subjects: Subjects,
-    place: tuple[int, int, int],
-    batch_size: int,
-    kept: tuple[int, int],
-    log: Log,
-    memory: Memory | None,
-) -> None:
-    """One pass over the set: under the seed place[1], column place[0] of place[2]. `kept`: pictures, observed."""
-    (column, seed, columns), (pictures, observed), n = place, kept, len(images)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a set is gone through; no pictures and nothing observed where those are remembered."""
+
+    seeds: Sequence[int]
+    batch_size: int
+    pictures: int
+    observed: int
+    log: Log
+    memory: Memory | None
+
+
+def _measure_fresh(measured: Measured, images: ImageSource, subjects: Subjects, plan: _Plan) -> None:
+    """What is not remembered: the metrics of `subjects`, and what is shown."""
+    empty = (len(images), len(plan.seeds))
+    for values in measured.per_image.values():
+        values |= {each.name: np.full(empty, np.nan) for each in subjects.metrics if each.per_image}
+    for column in range(len(plan.seeds)):
+        _draw(measured, images, subjects, plan, column)
+
+
+def _draw(measured: Measured, images: ImageSource, subjects: Subjects, plan: _Plan, column: int) -> None:
+    """One pass over the set, under one draw of the corruption."""
+    n, seed, memory = len(images), plan.seeds[column], plan.memory
     seeing = Seeing(subjects.extractors, subjects.metrics, subjects.forget, _known(subjects, seed, memory))
-    for start in range(0, n, batch_size):
-        stop = min(start + batch_size, n)
+    for start in range(0, n, plan.batch_size):
+        stop = min(start + plan.batch_size, n)
         draws = Draws(seed, stop - start, first=start, total=n, where=("evaluate", measured.name))
         truth = images(torch.arange(start, stop))
         generated, missing, shown = _reconstruct(truth, subjects, draws)
@@ -126,11 +124,11 @@ def _draw(
                 if metric.per_image:
                     measured.per_image[role][metric.name][start:stop, column] = metric(compared).numpy()
         if column == 0:
-            here = _evenly(n, observed, start, stop)
+            here = _evenly(n, plan.observed, start, stop)
             _keep_looks(measured.looks, truth, {role: generated[role] for role in subjects.models}, missing, here)
-        if column == 0 and start < pictures:
-            _keep_pictures(measured.pictures, {"what it sees": shown, **generated, "truth": truth}, pictures)
-        log(Progress(f"evaluate {measured.name}", column * n + stop, columns * n))
+        if column == 0 and start < plan.pictures:
+            _keep_pictures(measured.pictures, {"what it sees": shown, **generated, "truth": truth}, plan.pictures)
+        plan.log(Progress(f"evaluate {measured.name}", column * n + stop, len(plan.seeds) * n))
     _measure_sets(measured, seeing, subjects.metrics, n)
     if memory is not None:
         for name, features in seeing.made().items():
