@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from unlearning.contracts import Generator
 from unlearning.randomness import Draws
-from unlearning.types import Images, Latents, Missing, Pair, PerImage, View
+from unlearning.types import Corrupted, Images, Latents, Missing, Pair, PerImage, View
 
 
 class Drawing(Generator):
@@ -27,6 +28,13 @@ class Diffusing(Generator):
     @abstractmethod
     def encode_drowned(self, pair: Pair, view: View) -> Latents:
         """E told the view's timestep, the hole nothing but the view's noise; what is visible stays."""
+
+    @abstractmethod
+    def reconstruct_led(self, leader: Self, share: float, corrupted: Corrupted, draws: Draws) -> Images:
+        """As `reconstruct`, but the first `share` of the steps, 0 to 1, are `leader`'s, which is of the same recipe.
+
+        At 0 it is this model's picture, at 1 the leader's, to the bit.
+        """
 
 
 class Denoising(Generator):

@@ -221,3 +221,19 @@ def test_a_hole_that_was_never_unlearned_shows_what_is_left() -> None:
 def test_what_is_no_hole_is_refused_when_it_is_chosen(hole: dict[str, object], said: str) -> None:
     with pytest.raises(ParamsError, match=said):
         OtherHoles.chosen(Choice(kind="other_holes", corruptions=[hole]))
+
+
+def test_holes_that_do_not_fit_or_are_the_usual_one_are_left_out_where_that_is_asked_for() -> None:
+    """A crop of 2 x 2 pixels is the evaluation's own by another name; 3 does not divide 8."""
+    known = line.original()
+    forgetting = line.ClosedForget(FORGET, known)
+    holes = ({"kind": "center_hole", "pixels": 2}, {"kind": "random_patches", "patch": 3}, {"kind": "half"})
+    attack = OtherHoles(corruptions=tuple(Choice.model_validate(hole) for hole in holes), fitting_only=True)
+    curve = run(attack, known, known, forgetting)
+    assert curve.places == ("center_hole, as evaluated", "half")
+    scene = line.scene(known, forgetting)
+    assert attack.why_not(scene) is None
+    none = attack.model_copy(update={"corruptions": attack.corruptions[:2]})
+    assert none.why_not(scene) == "no other hole fits these images and this generator"
+    with pytest.raises(ParamsError, match="patch 3 does not divide"):
+        run(attack.model_copy(update={"fitting_only": False}), known, known, forgetting)

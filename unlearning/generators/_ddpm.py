@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -95,6 +95,11 @@ class UnconditionalDiffusion(Denoising, Diffusing, Scoring):
     @torch.no_grad()
     def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
         """`sample_steps` denoising steps from noise; where pixels are visible they lead, noised as the step is."""
+        return self.reconstruct_led(self, 0.0, corrupted, draws)
+
+    @torch.no_grad()
+    def reconstruct_led(self, leader: Self, share: float, corrupted: Corrupted, draws: Draws) -> Images:
+        """The same steps, and another that predicts in the first of them."""
         visible, missing = corrupted.images, corrupted.missing
         shape = visible.shape[1:]
         start = draws.at("start").normal(*shape)
@@ -104,7 +109,8 @@ class UnconditionalDiffusion(Denoising, Diffusing, Scoring):
             steps = torch.full((len(images),), timestep, device=images.device)
             images = torch.where(missing, images, self._noised(visible, start, steps))
             noise = draws.at("step", place).normal(*shape) if self.eta else None
-            predicted = self.predict(images, steps).float()
+            here = leader if place < round(share * self.sample_steps) else self
+            predicted = here.predict(images, steps).float()
             images = self.schedule.step(predicted, timestep, images, eta=self.eta, variance_noise=noise).prev_sample
         return torch.where(missing, images.clamp(-1, 1), visible)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -119,18 +119,33 @@ class LatentDiffusion(Diffusing):
     @torch.no_grad()
     def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
         """`sample_steps` denoising steps from noise everywhere, as published; the VAE's picture of it in the hole."""
-        shape, visible = self._shape(corrupted), self._latents(corrupted.images)
-        start, schedule = draws.at("start").normal(*shape), self.sampler()
-        maps = start
-        for place, timestep in enumerate(schedule.timesteps.tolist()):
+        return self.reconstruct_led(self, 0.0, corrupted, draws)
+
+    @torch.no_grad()
+    def reconstruct_led(self, leader: Self, share: float, corrupted: Corrupted, draws: Draws) -> Images:
+        """The same steps, and another that predicts in the first of them.
+
+        A VAE of its own gives latents a meaning of their own. Where the two differ, what the leader has come to is
+        handed over as a picture: z_t + a_t (k VAE(x) - z), x the picture of the leader's estimate z.
+        """
+        led = round(share * self.sample_steps)
+        if led == self.sample_steps and leader is not self:
+            return leader.reconstruct(corrupted, draws)
+        shape, schedule = self._shape(corrupted), self.sampler()
+        start = maps = estimate = draws.at("start").normal(*shape)
+        timesteps, here = schedule.timesteps.tolist(), leader if led else self
+        visible = here._latents(corrupted.images)
+        for place, timestep in enumerate(timesteps):
             steps = torch.full((len(maps),), timestep, device=maps.device)
-            maps = self._led(maps, start, corrupted, visible, steps)
-            predicted = self.decode(self._encode(self._stacked(maps, corrupted, visible), steps), steps).float()
+            if led and place == led:
+                maps, here = maps + self._translation(leader, estimate, steps), self
+                visible = self._latents(corrupted.images)
+            maps = here._led(maps, start, corrupted, visible, steps)
+            predicted = here.decode(here._encode(here._stacked(maps, corrupted, visible), steps), steps).float()
             noise = draws.at("step", place).normal(*shape) if self.eta else None
-            maps = schedule.step(predicted, timestep, maps, eta=self.eta, variance_noise=noise).prev_sample
-        with torch.autocast(maps.device.type, enabled=False):
-            drawn = self.vae.decode(maps / self.scaling).sample.clamp(-1, 1)
-        return torch.where(corrupted.missing, drawn, corrupted.images)
+            stepped = schedule.step(predicted, timestep, maps, eta=self.eta, variance_noise=noise)
+            maps, estimate = stepped.prev_sample, stepped.pred_original_sample
+        return torch.where(corrupted.missing, self._picture(maps), corrupted.images)
 
     def encoder_parameters(self) -> dict[str, nn.Parameter]:
         """The way down, the middle, and their embedding of the time."""
@@ -161,6 +176,18 @@ class LatentDiffusion(Diffusing):
     def _led(self, maps: Tensor, start: Tensor, corrupted: Corrupted, visible: Tensor, timestep: Tensor) -> Tensor:
         """z_t before a step of sampling: as published, the network is told beside it what is visible."""
         return maps
+
+    def _picture(self, latents: Tensor) -> Images:
+        with torch.autocast(latents.device.type, enabled=False):
+            drawn: Images = self.vae.decode(latents / self.scaling).sample.clamp(-1, 1)
+        return drawn
+
+    def _translation(self, other: LatentDiffusion, estimate: Tensor, timestep: Tensor) -> Tensor:
+        """What to add to z_t of the other, so that it says in these latents what it said in its own: [B, K, h, w]."""
+        mine, others = self.vae.state_dict(), other.vae.state_dict()
+        if torch.equal(self.scaling, other.scaling) and all(torch.equal(mine[name], others[name]) for name in mine):
+            return torch.zeros_like(estimate)
+        return self._shares(timestep)[0] * (self._latents(other._picture(estimate)) - estimate)
 
     def _encode(self, stacked: Tensor, timestep: Tensor) -> Latents:
         embedded = self.unet.time_embedding(self._told(timestep, stacked.dtype))

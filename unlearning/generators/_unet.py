@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -83,6 +83,11 @@ class ConditionalDiffusion(Diffusing):
     @torch.no_grad()
     def reconstruct(self, corrupted: Corrupted, draws: Draws) -> Images:
         """`sample_steps` denoising steps from noise in the hole; visible pixels are put back at every step."""
+        return self.reconstruct_led(self, 0.0, corrupted, draws)
+
+    @torch.no_grad()
+    def reconstruct_led(self, leader: Self, share: float, corrupted: Corrupted, draws: Draws) -> Images:
+        """The same steps, and another that predicts in the first of them."""
         visible, missing = corrupted.images, corrupted.missing
         shape = visible.shape[1:]
         condition = _condition(corrupted, draws.at("condition").normal(*shape))
@@ -91,7 +96,8 @@ class ConditionalDiffusion(Diffusing):
         for place, timestep in enumerate(self.schedule.timesteps.tolist()):
             stacked = torch.cat([condition, torch.where(missing, images, visible)], dim=1)
             steps = torch.full((len(images),), timestep, device=images.device)
-            predicted = self._predict(stacked, steps).float()
+            here = leader if place < round(share * self.sample_steps) else self
+            predicted = here._predict(stacked, steps).float()
             noise = draws.at("step", place).normal(*shape) if self.eta else None
             images = self.schedule.step(predicted, timestep, images, eta=self.eta, variance_noise=noise).prev_sample
         return torch.where(missing, images.clamp(-1, 1), visible)
