@@ -43,9 +43,9 @@ class FreshDecoder(Attack, kind="fresh_decoder"):
     needs_hole = True
 
     steps: tuple[int, ...] = Field(
-        (0, 100, 300, 1000), min_length=2, description="after how many it is measured, rising from 0, the target as is"
+        (0, 100, 300), min_length=2, description="after how many it is measured, rising from 0, the target as is"
     )
-    batch_size: int = Field(64, ge=1, description="images a step, drawn with replacement")
+    batch_size: int = Field(32, ge=1, description="images a step, drawn with replacement")
     learning_rate: float = Field(2e-3, gt=0, description="of AdamW, constant; search 5e-4 to 4e-3")
     width: int = Field(64, ge=4, multiple_of=4, description="channels of the decoder; search 32 to 256")
     depth: int = Field(2, ge=1, le=12, description="its transformer blocks")

@@ -37,12 +37,12 @@ class InverseNetwork(Attack, kind="inverse_network"):
     needs_hole = True
 
     steps: tuple[int, ...] = Field(
-        (0, 100, 300, 1000), min_length=2, description="after how many it is measured, rising from 0, the target as is"
+        (0, 100, 300), min_length=2, description="after how many it is measured, rising from 0, the target as is"
     )
     pictures: int = Field(
         1024, ge=1, description="the target draws to learn from, evenly over the retain images, each with its own hole"
     )
-    batch_size: int = Field(64, ge=1, description="pictures a step, drawn with replacement")
+    batch_size: int = Field(32, ge=1, description="pictures a step, drawn with replacement")
     learning_rate: float = Field(2e-3, gt=0, description="of AdamW, constant; search 5e-4 to 4e-3")
     width: int = Field(64, ge=4, multiple_of=4, description="channels of the network; search 32 to 256")
     depth: int = Field(2, ge=1, le=12, description="its transformer blocks")
