@@ -18,6 +18,7 @@ from unlearning.params import Params
 from unlearning.verbs import _asset, certify, ingest, plan, request, resolve, retain, seal
 from unlearning.workspace import BatchFolder, Workspace
 
+TOYS = {"data.name": "toys", "data.channels": 3, "evaluate.profile": "none", "gates.attacks": {}}
 CLASSES = ("circle", "square", "triangle", "star")
 
 
@@ -72,7 +73,7 @@ def picture_tree(root: Path, each: int = 10) -> Path:
 
 def toy_params(repository: Path, **overrides: Any) -> Params:
     """params.yaml for the toy pictures."""
-    return Params.read(repository / "params.yaml", {"data.name": "toys", "data.channels": 3, **overrides})
+    return Params.read(repository / "params.yaml", {**TOYS, **overrides})
 
 
 def toy_workspace(home: Path) -> Workspace:

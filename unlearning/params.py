@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
-from unlearning.rules import OPTIONAL, Gates, Policy, Profile, Section, Suppress
+from unlearning.rules import OPTIONAL, EpsilonScore, Gates, Policy, Profile, Section, Suppress
 from unlearning.rules import Goal as Goal
 
 
@@ -197,12 +197,13 @@ class Evaluate(Section):
     attacks: tuple[Choice, ...] = Field(
         (), description="tried on the original, the unlearned model and the reference, with these fields"
     )
-    profile: Profile | None = Field(
-        None, description="also every other kind of attack, as it is made under quick, standard or audit; null = none"
+    profile: Profile | Literal["none"] = Field(
+        "none", description="also every other kind of attack, as it is made under quick, standard or audit"
     )
     attacked_images: int | None = Field(
         None, ge=8, description="per set, of every attack; null = 256, and 1000 under audit, so that 0.1 % can be seen"
     )
+    epsilon: EpsilonScore = Field(EpsilonScore(), description="told from retrained models? Costs N small trainings")
     drawn: DrawnPictures = Field(DrawnPictures(), description="pictures drawn from nothing; default: none")
     likelihood: Likelihood = Field(Likelihood(), description="relative bits per dimension; default: not measured")
 
@@ -212,9 +213,10 @@ class Evaluate(Section):
         written: dict[str, Any] = handler(self)
         asked = {
             "attacks": self.attacks,
-            "profile": self.profile,
+            "profile": self.profile != "none",
             "attacked_images": self.attacked_images,
             "extractor_weights": self.extractor_weights,
+            "epsilon": self.epsilon != EpsilonScore(),
             "drawn": self.drawn.images,
             "likelihood": self.likelihood.images,
         }
@@ -226,6 +228,14 @@ class Report(Section):
 
     show_forget_images: bool = Field(False, description="put pictures of forget images into report.html")
     pictures: int = Field(8, ge=1, le=32, description="images a row")
+    map: bool | None = Field(
+        None, description="a map of the encoders' embeddings (t-SNE); null = under the profiles standard and audit"
+    )
+
+    @model_serializer(mode="wrap")
+    def _no_map_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a report made before there were maps is still current: the same digest."""
+        return _without(handler(self), map=None)
 
 
 class Params(Section):

@@ -27,7 +27,7 @@ OVERRIDES = {
     "original": BUDGET,
     "unlearn.budget": {**BUDGET, "steps": 80, "learning_rate": 3e-3},
     "unlearn.merge.forget_weight": 1.0,
-    "evaluate.profile": None,
+    "evaluate.profile": "none",
     "evaluate.max_images": 120,
     "evaluate.bootstrap": 200,
     "gates.attacks": {},

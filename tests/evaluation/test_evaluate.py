@@ -3,61 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import torch
 
+from tests.evaluation.small_run import OVERRIDES, Trained
 from unlearning import files, gates
 from unlearning.errors import ParamsError
 from unlearning.evidence import lineage
 from unlearning.log import silent
 from unlearning.params import Params
-from unlearning.verbs import evaluate, ingest, plan, request, resolve, retain, seal, train, unlearn
-from unlearning.workspace import BatchFolder, Workspace
-
-BUDGET = {"steps": 400, "batch_size": 64, "learning_rate": 6e-3, "warmup_steps": 20, "save_every": 400}
-OVERRIDES = {
-    "corruption.ratio": 0.25,  # an easy hole: a short run must do better than the mean picture
-    "generator.width": 48,
-    "generator.depth": 1,
-    "generator.decoder_width": 32,
-    "original": BUDGET,
-    "unlearn.budget": {**BUDGET, "steps": 80, "learning_rate": 3e-3},
-    "unlearn.merge.forget_weight": 1.0,
-    "evaluate.max_images": 120,
-    "evaluate.bootstrap": 200,
-    "report.show_forget_images": False,
-    "report.pictures": 4,
-}
-
-
-@dataclass(frozen=True)
-class Trained:
-    params: Params
-    batch: BatchFolder
+from unlearning.verbs import evaluate
+from unlearning.workspace import BatchFolder
 
 
 @pytest.fixture(scope="module")
-def trained(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    torch.set_num_threads(1)
-    workspace = Workspace(tmp_path_factory.mktemp("root"))
-    params = Params.read(repository / "params.yaml", OVERRIDES)
-    batch = workspace.batch("b1")
-    ingest.run("digits", "digits", workspace, silent)
-    request.add(repository / "infra" / "requests" / "forget-digits-3-and-8.jsonl", workspace)
-    for verb in (seal, resolve, retain):
-        verb.run(params, batch, silent)
-    train.run(params, batch, silent, "original")
-    train.run(params, batch, silent, "reference")
-    plan.run(params, batch, silent)
-    unlearn.run(params, batch, silent)
-    evaluate.run(params, batch, silent)
-    return Trained(params, batch)
+def trained(short_run: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Evaluated once."""
+    mine = short_run.copied(tmp_path_factory.mktemp("evaluated") / "root")
+    evaluate.run(mine.params, mine.batch, silent)
+    return mine
 
 
 def test_every_score_has_a_value_an_interval_and_its_set(trained: Trained) -> None:

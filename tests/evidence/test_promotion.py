@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.toy_batch import certified, fake_training, file_requests, manifests, request_body, request_id, snapshot
+from tests.toy_batch import TOYS, certified, fake_training, file_requests, manifests, request_body, request_id, snapshot
 from unlearning import digests, files
 from unlearning.errors import EvidenceError, StorageError, UnlearningError
 from unlearning.evidence import lineage, promotion
@@ -80,7 +80,7 @@ def test_stricter_thresholds_of_today_refuse_what_the_certificate_passed(
     _, batch = whole
     strict = Params.read(
         repository / "params.yaml",
-        {"data.name": "toys", "data.channels": 3, "gates.forgetting_at_least.value": 0.99},
+        {**TOYS, "gates.forgetting_at_least.value": 0.99},
     )
     with pytest.raises(EvidenceError, match=r"forgetting: 0\.950 \(>= 0\.99\)"):
         promotion.promote(strict, batch)
@@ -90,7 +90,7 @@ def test_looser_thresholds_of_today_do_not_undo_a_refusal(tmp_path: Path, reposi
     _, batch = certified(tmp_path, repository, forgetting=0.5)
     loose = Params.read(
         repository / "params.yaml",
-        {"data.name": "toys", "data.channels": 3, "gates.forgetting_at_least.value": 0.1},
+        {**TOYS, "gates.forgetting_at_least.value": 0.1},
     )
     with pytest.raises(EvidenceError, match="the certificate's own thresholds refuse it"):
         promotion.promote(loose, batch)
@@ -126,7 +126,7 @@ def test_a_batch_without_certificate_is_not_promoted(whole: tuple[Params, BatchF
 
 def test_a_batch_is_not_promoted_under_another_models_name(whole: tuple[Params, BatchFolder], repository: Path) -> None:
     _, batch = whole
-    other = Params.read(repository / "params.yaml", {"data.name": "toys", "data.channels": 3, "model.name": "faces"})
+    other = Params.read(repository / "params.yaml", {**TOYS, "model.name": "faces"})
     with pytest.raises(EvidenceError, match=r"certified for the model 'digits-mae', not for\s+'faces'"):
         promotion.promote(other, batch)
 

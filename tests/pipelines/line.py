@@ -14,7 +14,7 @@ from pipelines.resources.compute import Compute, Job
 from pipelines.resources.dvc import Dvc
 from pipelines.resources.mlflow import MlflowTracking
 from pipelines.resources.workbench import Workbench
-from tests.toy_batch import toy_report
+from tests.toy_batch import TOYS, toy_report
 from unlearning import digests, files
 from unlearning.errors import DataError
 from unlearning.log import silent
@@ -23,7 +23,7 @@ from unlearning.stages import STAGES
 from unlearning.verbs import _asset
 from unlearning.workspace import BatchFolder, Workspace
 
-OVERRIDES = {"data.name": "toys", "data.channels": 3}
+OVERRIDES = TOYS
 ROLES = ("original", "reference", "unlearned")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

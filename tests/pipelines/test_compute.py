@@ -16,7 +16,7 @@ from pipelines import trainer
 from pipelines.resources.compute import Compute, Job, LocalProcesses
 from pipelines.tracking import Place, Tracking
 from pipelines.trainer import Reporter
-from tests.pipelines.line import Line, errors, failures, materialized
+from tests.pipelines.line import OVERRIDES, Line, errors, failures, materialized
 from unlearning import files
 from unlearning.log import Progress, silent
 
@@ -115,7 +115,7 @@ def test_a_child_that_dies_without_a_word_is_told_as_such(line: Line, wish: Any)
 def test_the_child_dies_with_its_parent_and_leaves_no_second_writer(line: Line, wish: Any, tmp_path: Path) -> None:
     wish("wait")
     os.mkfifo(tmp_path / "told")
-    job = Job("original_checkpoint", "b1", line.workspace.root, line.params, {"data.name": "toys", "data.channels": 3})
+    job = Job("original_checkpoint", "b1", line.workspace.root, line.params, OVERRIDES)
     launch = (
         f"from pipelines.resources.compute import LocalProcesses as L; L()._run({_command(job)!r}, {{}}, lambda: None)"
     )
@@ -168,7 +168,7 @@ def test_only_what_trains_together_is_made_by_several(stage: str, processes: int
 def test_the_trainer_alone_needs_no_dagster_and_no_mlflow(line: Line, wish: Any, repository: Path) -> None:
     wish("make")
     blocked = "import sys; sys.modules['mlflow'] = sys.modules['dagster'] = sys.modules['dagster_pipes'] = None; "
-    job = Job("original_checkpoint", "b1", line.workspace.root, line.params, {"data.name": "toys", "data.channels": 3})
+    job = Job("original_checkpoint", "b1", line.workspace.root, line.params, OVERRIDES)
     run = f"from pipelines import trainer; sys.exit(trainer.main({job.words!r}))"
     paths = os.pathsep.join([str(repository), os.environ["PYTHONPATH"]])
     done = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import toys
-from tests.pipelines.line import Line, errors, materialized
+from tests.pipelines.line import OVERRIDES, Line, errors, materialized
 from tests.pipelines.same_process import SameProcess
 from tests.toy_batch import file_requests, request_body, snapshot, toy_workspace
 from unlearning import files
@@ -71,7 +71,7 @@ def line(repository: Path, tmp_path_factory: pytest.TempPathFactory, empty_datab
 
 
 def _params(line: Line, **chosen: Any) -> Params:
-    return Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **chosen})
+    return Params.read(line.params, {**OVERRIDES, **DDPM, **chosen})
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import toys
-from tests.pipelines.line import Line, checks, errors, materialized
+from tests.pipelines.line import OVERRIDES, Line, checks, errors, materialized
 from tests.pipelines.same_process import SameProcess
 from unlearning import files
 from unlearning.errors import ParamsError
@@ -106,7 +106,7 @@ def test_what_reconstructs_nothing_and_does_not_say_what_it_knows_is_refused(lin
 
     batch.lineage("evaluation_report").unlink()
     notes = list[str]()
-    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **unable})
+    params = Params.read(line.params, {**OVERRIDES, **DDPM, **unable})
     _verb("evaluation_report", params, line.workspace, "b1", lambda progress: notes.append(progress.note))
     assert "no score is measured: under corruption 'everything' a picture reconstructs nothing" in " ".join(notes)
 
@@ -121,7 +121,7 @@ def test_what_reconstructs_nothing_and_does_not_say_what_it_knows_is_refused(lin
 )
 def test_what_a_generator_cannot_be_asked_is_refused_at_once(chosen: dict[str, Any], sentence: str, line: Line) -> None:
     method = {"unlearn.method": {"kind": "max_loss"}}
-    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **method, **chosen})
+    params = Params.read(line.params, {**OVERRIDES, **DDPM, **method, **chosen})
     with pytest.raises(ParamsError, match=sentence):
         _kinds.check(params)
 
@@ -159,7 +159,7 @@ def test_more_neighbours_than_the_retain_set_has_are_refused_and_nothing_is_made
     chosen = {"unlearn.method": {"kind": "retrack", "neighbours": 1_000}}
     before = list(STAGES)[: list(STAGES).index("unlearned_checkpoint")]
     line.run("b1", compute=SameProcess(), only=before, **DDPM)
-    params = Params.read(line.params, {"data.name": "toys", "data.channels": 3, **DDPM, **chosen})
+    params = Params.read(line.params, {**OVERRIDES, **DDPM, **chosen})
     _verb("deletion_plan", params, line.workspace, "b1")
     with pytest.raises(ParamsError, match=r"retrack leads to 1000 neighbours, and of [0-9]+ retain images"):
         _verb("unlearned_checkpoint", params, line.workspace, "b1")

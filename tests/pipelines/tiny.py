@@ -20,7 +20,7 @@ def tiny_params(repository: Path, path: Path, **gates: float) -> Path:
     tree["generator"] = {"kind": "mae", "size": "tiny", "width": 48, "depth": 2}
     tree["original"] = {**budget, "steps": 250}
     tree["unlearn"]["budget"] = {**budget, "steps": 40, "learning_rate": 1e-3}
-    tree["evaluate"].update(seeds=[0], bootstrap=200, max_images=120)
+    tree["evaluate"].update(seeds=[0], bootstrap=200, max_images=120, attacked_images=32)
     tree["report"].update(show_forget_images=False, pictures=4)
     for name, value in gates.items():
         tree["gates"][name]["value"] = value

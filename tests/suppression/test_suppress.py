@@ -110,9 +110,7 @@ def test_it_is_in_force_until_its_requests_are_promoted(tmp_path: Path, reposito
 
 def test_a_filter_that_is_not_whole_is_not_served(tmp_path: Path, repository: Path) -> None:
     params, batch = _toys(tmp_path, repository, [{"class": "star", **APPROVED}])
-    plan.run(
-        Params.read(repository / "params.yaml", {"data.name": "toys", "data.channels": 3, **SUPPRESS}), batch, silent
-    )
+    plan.run(Params.read(repository / "params.yaml", {**toy_batch.TOYS, **SUPPRESS}), batch, silent)
     said = "without a filter of ours .`unlearning suppress --batch b1` makes one., its requests stay open"
     with pytest.raises(PolicyError, match=said):
         _planned.refuse_suppressed(params, batch)

@@ -24,10 +24,10 @@ from unlearning.data.images import ImageSet
 from unlearning.errors import ParamsError
 from unlearning.evidence import lineage
 from unlearning.log import Log, Progress
-from unlearning.params import Params
+from unlearning.params import Evaluate, Goal, Params
 from unlearning.randomness import Draws
 from unlearning.training import checkpoint
-from unlearning.verbs import _findings, _kept_findings
+from unlearning.verbs import _epsilon, _findings, _kept_findings
 from unlearning.verbs._measure import Subjects
 from unlearning.verbs._scorer import Scorer
 from unlearning.verbs._whole import Nothing
@@ -61,7 +61,7 @@ def made(
     entered as not made, with the reason.
     """
     asked, goal = list(_asked(params)), files.read_json(batch.requests.with_name("batch.json"))["goal"]
-    if not asked:
+    if not asked and not _epsilon.models(params.evaluate):
         return Attacked()
     most = params.evaluate.attacked_images or (1_000 if params.evaluate.profile == "audit" else 256)
     parts = {name: _some(tables[name], images[name], most, params, batch) for name in {headline, *GROUPS}}
@@ -79,14 +79,14 @@ def made(
             found.entries.append({**entry, "not_made": refusal})
             continue
         siege = _Siege(attack, replace(scene, draws=scene.draws.at("attack", attack.kind)), subjects, content, batch)
-        by_role = {role: siege.of(role) for role in ROLES}
+        said, took = siege.entry(params.evaluate, goal)
         of = {"set": headline, "images": len(parts[headline][0])}
-        raw = {role: one for role, (one, _) in by_role.items()}
-        said = _findings.entry(raw, siege.control, params.evaluate, goal)
         found.entries.append({**entry, **(of if said["finding"] == "curve" else {}), **said})
-        took = sum(seconds for _, seconds in by_role.values())
         found.seconds[attack.kind] = found.seconds.get(attack.kind, 0.0) + took
         log(Progress("evaluate attacks", place + 1, len(asked)))
+    if _epsilon.models(params.evaluate):
+        score, found.seconds[_epsilon.KIND] = _epsilon.made(params, batch, parts, scene, subjects, known, content, log)
+        found.entries.append(score)
     return found
 
 
@@ -98,6 +98,12 @@ class _Siege:
     ) -> None:
         self._attack, self._scene, self._subjects, self._content = attack, scene, subjects, content
         self._kept: Path = batch.workspace.work("attacks")
+
+    def entry(self, plan: Evaluate, goal: Goal) -> tuple[dict[str, Any], float]:
+        """What it finds of all models, as a JSON value, and the seconds that took."""
+        by_role = {role: self.of(role) for role in ROLES}
+        raw = {role: one for role, (one, _) in by_role.items()}
+        return _findings.entry(raw, self.control, plan, goal), sum(seconds for _, seconds in by_role.values())
 
     def of(self, role: str) -> tuple[Finding, float]:
         """What it finds of one model, and the seconds that took."""
@@ -135,7 +141,7 @@ def _asked(params: Params) -> Iterator[tuple[Attack, bool]]:
     plan = params.evaluate
     named = [Attack.chosen(choice, "evaluate.attacks") for choice in plan.attacks]
     yield from ((attack, True) for attack in named)
-    if plan.profile is not None:
+    if plan.profile != "none":
         kinds = {attack.kind for attack in named}
         for kind in sorted(set(Attack.kinds) - kinds):
             yield from ((attack, False) for attack in Attack.kinds[kind].of_profile(plan.profile))
