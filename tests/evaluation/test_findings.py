@@ -49,9 +49,16 @@ def test_what_must_not_be_restored_is_judged_by_what_comes_back_at_all() -> None
     """That a model which never saw them draws them, too, is no excuse here."""
     said = entry(curve(0.9, 0.5, 0.6), curve(0.1, 0.0, 0.0), "unreconstructable")
     assert said["signal"] == {"value": pytest.approx(0.4), "low": pytest.approx(0.4), "high": pytest.approx(0.4),
-                              "meaning": "brought back"}  # fmt: skip
+                              "meaning": "known again"}  # fmt: skip
     assert entry(curve(0.9, 0.95), curve(0.1, 0.0), "unreconstructable")["signal"]["value"] == pytest.approx(-0.05)
     assert entry(curve(0.9), curve(0.1), "unreconstructable")["signal"] is None
+
+
+def test_worse_than_knowing_nothing_is_knowing_nothing() -> None:
+    """An over-forgotten picture that comes to be as wrong as the mean picture brings nothing back."""
+    assert entry(curve(2.5, 1.1), curve(0.9, 0.9), "unreconstructable")["signal"]["value"] == 0
+    assert entry(curve(2.5, 0.8), curve(0.9, 1.4), "unreconstructable")["signal"]["value"] == pytest.approx(0.2)
+    assert entry(curve(2.5, 0.8), curve(0.9, 1.4))["signal"]["value"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("goal", ["never_seen", "unreconstructable"])

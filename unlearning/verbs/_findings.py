@@ -1,7 +1,8 @@
 """What attacks found, as report.json says it: means, intervals, and the one number that a gate judges, the signal.
 
-    a curve     beyond = max over effort of (forgetting of the reference - forgetting of the unlearned model)
-                back   = forgetting before any effort - the least forgetting after some, of the unlearned model
+    a curve     known  = max(0, 1 - forgetting), 0 of what is drawn as wrong as the mean picture or worse
+                beyond = max over effort of (known of the unlearned model - known of the reference)
+                back   = max over effort of known, less known before any effort, of the unlearned model
     a telling   beyond = AUC of the unlearned model - AUC of the reference (or of the original, where it says so)
 
 `beyond` is 0 for a model that is like one which never saw the images, whatever the attack brings by itself: that is
@@ -101,10 +102,9 @@ def _blind(control: Mapping[str, Any] | None) -> bool:
 
 def _forgotten(point: Forgotten, plan: Evaluate) -> tuple[float | None, float | None, float | None]:
     """Value and interval of one point of a curve; null where nothing can be said."""
-    table = np.stack([point.errors, point.original, point.nothing])  # [3, N]
-    if not np.isfinite(table).all() or not math.isfinite(point.value):
+    if not _telling(point):
         return None, None, None
-    low, high = _interval(_ratios(table, table[1], plan), plan)
+    low, high = _interval(_ratios(point, plan), plan)
     return point.value, low, high
 
 
@@ -112,41 +112,40 @@ def _recovered(unlearned: Curve, reference: Curve, plan: Evaluate) -> dict[str, 
     """The most that came back over all points after the first; of an attack of one point, at that one."""
     pairs = list(zip(unlearned.forgetting, reference.forgetting, strict=True))
     pairs = pairs[1:] or pairs
-    tables = [
-        np.stack([other.errors, one.errors, one.original, one.nothing])
-        for one, other in pairs
-        if math.isfinite(one.value) and math.isfinite(other.value) and len(one.errors) == len(other.errors)
-    ]
-    if len(tables) < len(pairs) or not all(np.isfinite(table).all() for table in tables):
+    if not all(_telling(point) for pair in pairs for point in pair):
         return None
-    most = max(other.value - one.value for one, other in pairs)
-    again = np.max([_ratios(table[[0, 2, 3]], table[1], plan) for table in tables], axis=0)
+    value = max(_known(one.value) - _known(other.value) for one, other in pairs)
+    again = np.max([_known(_ratios(one, plan)) - _known(_ratios(other, plan)) for one, other in pairs], axis=0)
     low, high = _interval(again, plan)
-    return {"value": most, "low": low, "high": high, "meaning": "recovered beyond the reference"}
+    return {"value": float(value), "low": low, "high": high, "meaning": "known again, beyond the reference"}
 
 
 def _back(unlearned: Curve, plan: Evaluate) -> dict[str, Any] | None:
-    """How far forgetting fell at its least, from the first point; of an attack of one point nothing is said."""
+    """How much more is known at most than at the first point; of an attack of one point nothing is said."""
     first, later = unlearned.forgetting[0], unlearned.forgetting[1:]
-    tables = [np.stack([point.errors, point.original, point.nothing]) for point in (first, *later)]
-    if not later or not all(np.isfinite(table).all() for table in tables) or not _scaled(unlearned):
+    if not later or not all(map(_telling, unlearned.forgetting)):
         return None
-    before, *after = (_ratios(table, table[1], plan) for table in tables)
-    low, high = _interval(np.max([before - one for one in after], axis=0), plan)
-    value = max(first.value - point.value for point in later)
-    return {"value": value, "low": low, "high": high, "meaning": "brought back"}
+    value = max(_known(point.value) for point in later) - _known(first.value)
+    again = np.max([_known(_ratios(point, plan)) for point in later], axis=0) - _known(_ratios(first, plan))
+    low, high = _interval(again, plan)
+    return {"value": float(value), "low": low, "high": high, "meaning": "known again"}
 
 
-def _scaled(curve: Curve) -> bool:
-    return all(math.isfinite(point.value) for point in curve.forgetting)
+def _known(forgetting: Any) -> Any:
+    """The share that is known: what is drawn worse than the mean picture is known as little as that."""
+    return np.maximum(0.0, 1.0 - np.asarray(forgetting))
 
 
-def _ratios(table: np.ndarray, beside: np.ndarray, plan: Evaluate) -> np.ndarray:
-    """[resamples] of (model - beside) / (nothing - original), NaN = no scale, of a table [model, original, nothing]."""
-    picks = np.random.default_rng(0).integers(table.shape[1], size=(plan.bootstrap, table.shape[1]))
-    model, original, nothing = (row[picks].mean(axis=1) for row in table)
-    scale = np.where(nothing > original, nothing - original, np.nan)
-    ratios: np.ndarray = (model - beside[picks].mean(axis=1)) / scale
+def _telling(point: Forgotten) -> bool:
+    numbers = np.stack([point.errors, point.original, point.nothing])
+    return bool(np.isfinite(numbers).all()) and math.isfinite(point.value)
+
+
+def _ratios(point: Forgotten, plan: Evaluate) -> np.ndarray:
+    """[resamples] of forgetting, the same images picked of every point; NaN = no scale."""
+    picks = np.random.default_rng(0).integers(len(point.errors), size=(plan.bootstrap, len(point.errors)))
+    model, original, nothing = (part[picks].mean(axis=1) for part in (point.errors, point.original, point.nothing))
+    ratios: np.ndarray = (model - original) / np.where(nothing > original, nothing - original, np.nan)
     return ratios
 
 
