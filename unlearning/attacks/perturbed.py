@@ -16,10 +16,10 @@ drawn in one pass that gradients flow through (`Drawing`) it is found by project
 many random sign patterns as there are steps the best is taken, for every image its own; that is a weaker adversary, and
 an r below 1 says less of it.
 
-What it reports: forgetting at each perturbation, the original under the very same. A target that only looks away at
-the usual sight is well below the reference. The points are places in a list, not a scale. A change that spoils the
-original's own picture (JPEG of quality 10 or a crop, on pictures of 8 pixels) leaves little between it and the mean
-picture: forgetting is then a ratio to a small number, and r says more.
+What it reports: how much more than the original, under the very same perturbation, the target errs, in units of what
+lies between the original and the mean picture at the usual sight: a change that spoils the original's own picture would
+leave little between the two, and forgetting would be a ratio to a small number. A target that only looks away at the
+usual sight is well below the reference. The points are places in a list, not a scale.
 """
 
 from __future__ import annotations
@@ -85,9 +85,10 @@ class Perturbed(Attack, kind="perturbed"):
     def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
         """A point for the usual sight and one for each perturbation; the ratio r of each in `numbers`."""
         sights = self._sights()
-        found = [scene.forgetting(target), *(scene.forgetting(target, shown=sight) for sight in sights)]
+        usual, *changed = scene.forgetting(target), *(scene.forgetting(target, shown=sight) for sight in sights)
+        found = [usual, *(_on_the_scale_of(usual, point) for point in changed)]
         places = ("as evaluated", *(str(sight) for sight in sights))
-        shares = [drawn(point) for point in found[1:]]
+        shares = [drawn(point) for point in changed]
         beside: Sequence[float] = ready.picked["drawn"]
         numbers = {f"r, {sight}": ratio(*both) for sight, *both in zip(sights, shares, beside, strict=True)}
         numbers["r, all together"] = ratio(_mean(shares), _mean(beside))
@@ -101,6 +102,11 @@ class Perturbed(Attack, kind="perturbed"):
             *(Framed(pixels) for pixels in self.crops),
             *(Adversarial(size, self.adversarial_steps) for size in self.adversarial),
         ]
+
+
+def _on_the_scale_of(usual: Forgotten, changed: Forgotten) -> Forgotten:
+    """The same errors; knowing nothing is as far from the original here as it is at the usual sight."""
+    return Forgotten(changed.errors, changed.original, changed.original + (usual.nothing - usual.original))
 
 
 def drawn(point: Forgotten) -> float:
