@@ -93,6 +93,30 @@ class Suppress(Section):
     )
 
 
+class EpsilonScore(Section):
+    """How sure can one be that a model was unlearned and not retrained? Small models of both kinds are trained to see.
+
+    Triantafillou et al., "Are we making progress in unlearning?", 2024, with 512 of each; see metrics/_epsilon.py.
+    """
+
+    models: int | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="N unlearned and N retrained ones; 0 = not made; null = 8 under profile audit, else 0. Nothing "
+        "above log(N - 1) can be seen, of 5 and fewer nothing at all, and 16 to 64 are better",
+    )
+    share: float = Field(
+        0.2, gt=0, le=1, description="of the steps of both budgets, for each; a first stage is trained in full"
+    )
+
+    @model_validator(mode="after")
+    def _one_is_no_group(self) -> EpsilonScore:
+        if self.models == 1:
+            raise ValueError("models is 0, or 2 at least: one has nothing to vary with")
+        return self
+
+
 class Threshold(Section):
     """One bound of a gate and where the number comes from."""
 
