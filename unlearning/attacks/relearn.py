@@ -43,7 +43,7 @@ class Relearn(Attack, kind="relearn"):
         description="after how many steps it is measured, rising; the last is the budget",
     )
     batch_size: int = Field(32, ge=1, description="images a step, drawn with replacement")
-    learning_rate: float = Field(1e-3, gt=0, description="of AdamW, constant; search 1e-4 to 3e-3")
+    learning_rate: float = Field(3e-4, gt=0, description="of AdamW, constant; search 1e-4 to 3e-3")
     part: Literal["encoder", "decoder", "all"] = Field("all", description="the weights that the attacker trains")
 
     @model_validator(mode="after")
