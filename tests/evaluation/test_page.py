@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unlearning.report import figures, page
+from unlearning.report import attack_figures, figures, page, standing_view
+from unlearning.report.charts import Corner
+from unlearning.report.page import Aside
 
 ROLES = ("original", "unlearned", "reference", "mean_picture")
 HOSTILE = "<script>alert(1)</script>"
@@ -56,13 +58,13 @@ def rows(count: int = 6, channels: int = 1) -> dict[str, np.ndarray]:
 
 def render(shown: dict[str, dict[str, np.ndarray]], **changes: Any) -> str:
     history = {"unlearned_checkpoint": [{"step": s, "forget": 1 / s, "retain": 0.1, "loss": 1.0} for s in (1, 2, 3)]}
-    return page.render(
-        {**report(), **changes},
-        shown,
-        history,
-        {"forget_manifest": "cd" * 32},
-        {"revision": "abc", "dirty": True, "source_sha256": "ef" * 32},
+    aside = Aside(
+        shown=shown,
+        history=history,
+        inputs={"forget_manifest": "cd" * 32},
+        code={"revision": "abc", "dirty": True, "source_sha256": "ef" * 32},
     )
+    return page.render({**report(), **changes}, aside)
 
 
 def test_it_fetches_nothing_and_runs_nothing() -> None:
@@ -116,13 +118,125 @@ def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
     html = render({}, attacks=[attack])
     assert "relearn · 70 images, forget (held out)" in html
     assert [cell for cell in ("-0.350", "-0.750", "1.250", "—") if f'<td class="number">{cell}</td>' not in html] == []
-    # Of 120 high, 0 at the foot and 1.25 at the head: 0.9 stands at 118 - 114 * 0.9 / 1.25; what is null is left out.
-    assert 'points="0.0,35.9 150.0,95.2"' in html
-    assert 'points="0.0,4.0 150.0,26.8 600.0,49.6"' in html
+    # From -0.075 at 190 to 1.325 at 8 pixels: 0.9 stands at 190 - 182 * 0.975 / 1.4; what is null is left out.
+    drawn = re.findall(r'<polyline points="([^"]+)" style="stroke: var\(--(?:unlearned|reference)\)', html)
+    points = [[float(number) for point in line.split() for number in point.split(",")] for line in drawn]
+    assert points[0] == pytest.approx([46, 63.25, 142, 147.75], abs=0.06)
+    assert points[1] == pytest.approx([46, 17.75, 142, 50.25, 430, 82.75], abs=0.06)
     assert HOSTILE not in html
     assert "No attack was run here" not in html
     assert "No attack was run here" in render({})
     assert "<h2>Attacks</h2>" not in render({})
+
+
+def _told(kind: str = "exposure", value: float | None = 0.31, **more: Any) -> dict[str, Any]:
+    """An attack that tells apart, with a score that bears a hostile name."""
+    one = {"name": HOSTILE, "low": 0.75, "high": 0.85, "ones": 70, "others": 70, "tpr_at_1_percent": 0.125}
+    signal = None if value is None else {"value": value, "low": value - 0.1, "high": value + 0.1}
+    return {
+        "kind": kind,
+        "finding": "told",
+        "recipe": {"kind": kind, "views": 4},
+        "groups": ["to forget", HOSTILE],
+        "signal": signal,
+        **{
+            role: {"separations": [{**one, "auc": auc}], "numbers": {"CKA, level 1": 0.5 + auc}}
+            for role, auc in zip(ROLES[:3], (0.8, 0.81, 0.5), strict=True)
+        },
+        **more,
+    }
+
+
+def test_a_kind_stands_at_a_glance_by_its_worst_variant_with_its_gate() -> None:
+    judged = {"name": "attack_exposure", "status": "fail", "blocking": True, "sentence": "", "source": "a policy"}
+    silent = {"kind": "membership", "recipe": {"kind": "membership"}, "not_made": "the retain set has 2 images"}
+    attacks = [_told(value=0.1), _told(value=0.31), _told("probe", value=None, blind=True), silent]
+    html = render({}, attacks=attacks, criteria=[*report()["criteria"], judged])
+    glance = html[html.index("Attacks at a glance") : html.index("Where it stands")]
+    assert "(worst of 2)" in glance
+    assert "0.310" in glance
+    assert "0.100" not in glance
+    assert '<span class="fail">fail</span>' in glance
+    assert "blind here: its silence says nothing" in glance
+    assert "not made: the retain set has 2 images" in glance
+    assert html.index("Gates") < html.index("Attacks at a glance") < html.index("What the models draw")
+    assert "<details open><summary>exposure" in html  # its gate refuses
+    assert "<details><summary>probe" in html
+    assert HOSTILE not in html
+    assert "CKA, level 1" in html
+
+
+def test_an_epsilon_score_is_a_table_and_what_is_unknown_is_left_out() -> None:
+    spread = {"median": 1.25, "mean": 1.5, "low": 1.0, "high": 1.75, "at_limit": 0.125}
+    score = {"forgetting": 0.5, "kept": {"retain": 1.0}, "retention_ratio": 1.0, "final": None}
+    facts = {"limit": 1.94, "chance": 0.375, "p_value": 0.005, "models": 8, "images": 70}
+    found = {"original": {**spread, "median": 1.875}, "epsilon": spread, "floor": {**spread, "median": 0.4375}}
+    recipe = {"kind": "epsilon_score", "models": 8}
+    entry = {"kind": "epsilon_score", "finding": "epsilon", "recipe": recipe, "score": score, **facts, **found}
+    other = {"kind": "of_tomorrow", "finding": "unheard of", "recipe": {"kind": "of_tomorrow"}, "signal": None}
+    html = render({}, attacks=[{**entry, "signal": {"value": 0.8125, "low": 0.5, "high": 1.0}}, other])
+    assert [cell for cell in ("1.875", "1.250", "0.438", "0.005", "12 %") if f'"number">{cell}' not in html] == []
+    assert "of tomorrow" in html
+
+
+def test_where_it_stands_shades_what_the_gates_ask_for() -> None:
+    bounds = {"retention": ">= 0.98", "forgetting": ">= 0.9"}
+    criteria = [
+        {"name": name, "status": "pass", "blocking": True, "sentence": "", "source": "a policy", "bound": bound}
+        for name, bound in bounds.items()
+    ]
+    assert standing_view.corner(report() | {"criteria": criteria}) == Corner(0.98, 0.9, None)
+    assert 'class="corner"' in render({}, criteria=criteria)
+    assert 'class="corner"' not in render({})
+    unmeasured = {**report()["scores"], "retention": None}
+    assert "Where it stands" not in render({}, scores=unmeasured)
+
+
+def test_who_must_be_as_one_that_never_saw_stands_within_a_distance_of_the_reference() -> None:
+    criteria = [
+        {"name": "retention", "bound": ">= 0.98"},
+        {"name": "reference_distance", "bound": "<= 0.1"},
+    ]
+    corner = standing_view.corner(report() | {"goal": "never_seen", "criteria": criteria})
+    assert (corner.retention, corner.low, corner.high) == (0.98, pytest.approx(0.9), pytest.approx(1.1))
+
+
+def test_people_are_numbered_and_never_named() -> None:
+    found = report()["sets"]["holdout"]
+    by_subject = {f"person-{place:02d}": dict.fromkeys(ROLES, 0.2) | {"unlearned": 0.2 + place} for place in range(15)}
+    html = render({}, sets={**report()["sets"], "holdout": {**found, "mse_by_subject": by_subject}})
+    assert "person-" not in html
+    assert "retain (held out), 15" in html
+    assert "retain (held out), 3<" not in html  # of fifteen, those who paid least are left out
+    assert "3 more are left out" in html
+
+
+def test_a_map_has_a_panel_a_model_and_says_that_it_is_no_evidence() -> None:
+    rng = np.random.default_rng(0)
+    points = {role: {name: rng.normal(size=(9, 2)) for name in ("forget", "retain")} for role in ROLES[:3]}
+    aside = Aside(code={"revision": "", "dirty": False, "source_sha256": ""}, points=points)
+    html = page.render(report(), aside)
+    assert html.count('class="cloud"') == 6
+    assert "picture, not evidence" in html
+    assert "picture, not evidence" not in render({})
+    drawn = attack_figures.embedding_map(points)
+    assert drawn is not None
+    assert drawn.startswith(b"\x89PNG")
+    assert attack_figures.embedding_map({}) is None
+
+
+def test_times_and_what_is_not_claimed_are_listed() -> None:
+    aside = Aside(
+        code={"revision": "", "dirty": False, "source_sha256": ""},
+        timings=[("unlearned_checkpoint", 63.25, 0.25), ("attack probe", 1.0, 0.0)],
+        machine={"cores": 2, "processor": HOSTILE},
+        not_shown=["resistance to probe: it was blind"],
+    )
+    html = page.render(report(), aside)
+    assert '<td>unlearned checkpoint</td><td class="number">63.2</td><td class="number">0.2</td>' in html
+    assert "<li>resistance to probe: it was blind</li>" in html
+    assert HOSTILE not in html
+    assert "How long it took" not in render({})
 
 
 def _whole(**scores: Any) -> dict[str, Any]:
@@ -165,10 +279,8 @@ def test_drawn_pictures_stand_by_model_and_a_hidden_copy_is_faint() -> None:
     alpha = [int(strip[4, 10 * place + 4, 3]) for place in range(6)]
     assert alpha[0] == alpha[2] == 255
     assert 0 < alpha[1] < 128
-    history: dict[str, Any] = {}
-    html = page.render(
-        {**report(), **_whole()}, {}, history, {}, {"revision": "", "dirty": False, "source_sha256": ""}, drawn
-    )
+    aside = Aside(drawn=drawn, code={"revision": "", "dirty": False, "source_sha256": ""})
+    html = page.render({**report(), **_whole()}, aside)
     assert html.count("drawn from nothing</h3>") == 1
     assert html.count("<img") == 3
     assert figures.drawn(drawn).startswith(b"\x89PNG")
@@ -178,10 +290,16 @@ def test_no_extractor_is_said() -> None:
     assert "not measured: no extractor" in render({}, extractor=None)
 
 
+def _figures(shown: dict[str, dict[str, np.ndarray]]) -> list[bytes]:
+    attacks = attack_figures.attacks(report() | {"attacks": [_told(), _told("probe")]})
+    assert attacks is not None
+    return [figures.pictures(shown), figures.scores(report()), figures.classes(report()), attacks]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_figures_are_png_of_a_sensible_size(channels: int) -> None:
     shown = {"holdout": rows(channels=channels), "forget_holdout": rows(4, channels)}
-    for content in (figures.pictures(shown), figures.scores(report()), figures.classes(report())):
+    for content in _figures(shown):
         width, height = Image.open(io.BytesIO(content)).size
         assert 200 < width < 4000
         assert 100 < height < 4000
@@ -199,3 +317,4 @@ def test_a_strip_shows_the_pixels_it_was_given() -> None:
 
 def test_figures_without_any_picture_are_still_figures() -> None:
     assert figures.pictures({}).startswith(b"\x89PNG")
+    assert attack_figures.attacks(report()) is None

@@ -17,7 +17,8 @@ def headlines(report: Json) -> list[dict[str, Any]]:
     """One line an attack: {name, kind, finding, start, original, unlearned, reference, signal, blind, status}.
 
     Of a curve `start` is the unlearned model's forgetting before any effort, and the roles' numbers are forgetting
-    where it is least; of a telling they are the AUC of the headline score. `status` is its gate's word; None = no gate.
+    where it is least; of a telling they are the AUC of the headline score; of an epsilon score its median, that of
+    the reference being of equal models. `status` is its gate's word; None = no gate.
     Attacks that were not made are left out.
     """
     made = [entry for entry in report.get("attacks", ()) if "not_made" not in entry]
@@ -82,6 +83,11 @@ def _numbers(entry: Json) -> dict[str, Any]:
         return _of_curve(entry)
     if entry["finding"] == "told":
         return {"start": None, **{role: entry[role]["separations"][0]["auc"] for role in _ROLES}}
+    if entry["finding"] == "epsilon":
+        median = {
+            role: entry[part]["median"] for role, part in zip(_ROLES, ("original", "epsilon", "floor"), strict=True)
+        }
+        return {"start": None, **median}
     return {"start": None, **dict.fromkeys(_ROLES)}
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from unlearning.report import figures
-from unlearning.report.figures import ROLE_COLOURS, SET_NAMES, Rows
+from unlearning.report import attack_view, charts, figures, standing_view
+from unlearning.report.charts import Points
+from unlearning.report.figures import SET_NAMES, Rows
 
 _ROLES = ("original", "unlearned", "reference", "mean_picture")
 _ROW_ORDER = ("what it sees", "original", "unlearned", "reference", "truth")
-_ATTACKED = ("original", "unlearned", "reference")
+_SUBJECTS = 12  # people whose bars are shown
 _METRICS = {
     "mse": {
         "mse": "MSE",
@@ -61,43 +63,61 @@ _LATER_SCORES = {  # not in every report: siblings where some are named, the oth
 }  # fmt: skip
 
 
-def render(
-    report: Mapping[str, Any],
-    shown: Mapping[str, Rows],
-    history: Mapping[str, Sequence[Mapping[str, float]]],
-    inputs: Mapping[str, str],
-    code: Mapping[str, str | bool],
-    drawn: Rows | None = None,
-) -> str:
-    """The page. `shown` are the pictures that may be shown, by set and row; `drawn` those from nothing, by model."""
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What the page shows beside report.json."""
+
+    shown: Mapping[str, Rows] = field(default_factory=dict)  # pictures that may be shown, by set and row
+    drawn: Rows = field(default_factory=dict)  # those from nothing, by model
+    history: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)  # lines of training logs
+    inputs: Mapping[str, str] = field(default_factory=dict)  # sha256 of what the report was made from
+    code: Mapping[str, str | bool] = field(default_factory=dict)
+    points: Points = field(default_factory=dict)  # of the embedding map
+    timings: Sequence[tuple[str, float, float]] = ()  # what, seconds, of these for preparation
+    machine: Mapping[str, Any] = field(default_factory=dict)  # that measured
+    not_shown: Sequence[str] = ()  # clauses
+
+
+def render(report: Mapping[str, Any], aside: Aside) -> str:
+    """The page, HTML."""
     measure = figures.error(report)
-    environment = Environment(
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            set_names=SET_NAMES,
+            roles=_ROLES,
+            measure=measure,
+            error_name=figures.ERROR_NAMES[measure],
+            metrics=_columns(report),
+            scores={name: (*words, report["scores"].get(name)) for name, words in _titles(report).items()},
+            glance=attack_view.glance(report),
+            standing=standing_view.plots(report),
+            grids={name: _strips(rows) for name, rows in aside.shown.items()},
+            hidden=[name for name in report["sets"] if name not in aside.shown],
+            classes=_bars(figures.class_errors(report)),
+            subjects=_subjects(report),
+            whole=report.get("whole_pictures", {}),
+            drawn=_strips(aside.drawn),
+            attacks=attack_view.details(report),
+            not_made=attack_view.not_made(report),
+            maps=_maps(aside.points),
+            maps_sets=list(next(iter(aside.points.values()), {})),
+            curves={name: _curve(lines) for name, lines in aside.history.items() if len(lines) > 1},
+            aside=aside,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates of this folder: every value is escaped, and one that is missing is an error."""
+    return Environment(
         loader=PackageLoader("unlearning.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        set_names=SET_NAMES,
-        roles=_ROLES,
-        colours=ROLE_COLOURS,
-        measure=measure,
-        error_name=figures.ERROR_NAMES[measure],
-        metrics=_columns(report),
-        scores={name: (*words, report["scores"].get(name)) for name, words in _titles(report).items()},
-        grids={name: _strips(rows) for name, rows in shown.items()},
-        hidden=[name for name in report["sets"] if name not in shown],
-        classes=_bars(figures.class_errors(report)),
-        whole=report.get("whole_pictures", {}),
-        drawn=_strips(drawn or {}),
-        attacks=[_attack(found) for found in report.get("attacks", ()) if found.get("finding") == "curve"],
-        tellings=[found for found in report.get("attacks", ()) if found.get("finding") == "told"],
-        not_made=[found for found in report.get("attacks", ()) if "not_made" in found],
-        curves={name: _curve(lines) for name, lines in history.items() if len(lines) > 1},
-        inputs=inputs,
-        code=code,
     )
 
 
@@ -149,40 +169,30 @@ def _bars(errors: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     ]
 
 
-def _attack(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of forgetting against effort, and the same as SVG polylines of 600 x 120 with lines at 0 and 1."""
-    efforts = found["unlearned"]["effort"]
-    values = {role: found[role]["forgetting"] for role in _ATTACKED}
-    known: list[float] = [value for line in values.values() for value in line if value is not None]
-    top, bottom, last = max([1.0, *known]), min([0.0, *known]), max(efforts[-1], 1e-9)
+def _subjects(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Of people rather than classes: {bars, others}. Those who paid most, by number, so that no page names anybody."""
+    by_subject = f"{figures.error(report)}_by_subject"
+    sets = [
+        name
+        for name in ("forget_holdout", "forget", "siblings", "holdout")
+        if by_subject in report["sets"].get(name, {})
+    ]
+    everybody = [
+        (f"{SET_NAMES[name]}, {place}", by_role)
+        for name in sets
+        for place, by_role in enumerate(report["sets"][name][by_subject].values(), 1)
+        if "unlearned" in by_role and "original" in by_role
+    ]
+    if not everybody:
+        return None
+    paid = sorted(everybody, key=lambda one: one[1]["original"] - one[1]["unlearned"])
+    return {"bars": _bars(dict(paid[:_SUBJECTS])), "others": max(0, len(paid) - _SUBJECTS)}
 
-    def height(value: float) -> float:
-        return 118 - 114 * (value - bottom) / (top - bottom)
 
-    return {
-        "kind": found["kind"],
-        "fields": {name: value for name, value in found["recipe"].items() if name != "kind"},
-        "on": found["set"],
-        "images": found["images"],
-        "unit": found["effort_unit"],
-        "efforts": efforts,
-        "values": values,
-        "differences": [
-            None if None in pair else pair[0] - pair[1]
-            for pair in zip(values["unlearned"], values["reference"], strict=True)
-        ],
-        "places": found.get("places", ()),
-        "signal": found["signal"],
-        "levels": [height(0.0), height(1.0)],
-        "points": {
-            role: " ".join(
-                f"{600 * effort / last:.1f},{height(value):.1f}"
-                for effort, value in zip(efforts, line, strict=True)
-                if value is not None
-            )
-            for role, line in values.items()
-        },
-    }
+def _maps(points: Points) -> dict[str, Any]:
+    """Model -> chart; empty where no map was made."""
+    colours = {name: f"var(--{name})" for by_set in points.values() for name in by_set}
+    return {role: charts.map_of(by_set, colours, f"embedding map, {role}") for role, by_set in points.items()}
 
 
 def _curve(lines: Sequence[Mapping[str, float]]) -> dict[str, Any]:

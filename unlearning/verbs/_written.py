@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unlearning import files
-from unlearning.evidence import lineage
+from unlearning.evidence import claims, lineage
+from unlearning.gates import Criterion, Verdict
 from unlearning.metrics._likelihood import Bits
 from unlearning.params import Params
-from unlearning.report import figures, page
+from unlearning.report import attack_figures, figures, page
+from unlearning.report.charts import Points
+from unlearning.report.figures import Rows
+from unlearning.report.page import Aside
 from unlearning.stages import STAGES
+from unlearning.verbs import _timed
 from unlearning.verbs._measure import Measured
+from unlearning.verbs._timed import Clock
 from unlearning.verbs._whole_pictures import Whole
 from unlearning.workspace import BatchFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What an evaluation made that is not in report.json."""
+
+    looked: Whole
+    points: Points  # of the embedding map; empty where none was asked for
+    clock: Clock
+    attacks: Mapping[str, float]  # kind -> seconds
 
 
 def write(
@@ -27,9 +44,10 @@ def write(
     folder: Path,
     report: dict[str, Any],
     measured: Mapping[str, Measured],
-    looked: Whole,
+    beside: Beside,
 ) -> None:
     """Every file of the asset, into `folder`. Pictures of forget images only where the parameters allow it."""
+    looked = beside.looked
     files.write_json(folder / "report.json", report)
     pq.write_table(_per_image(measured), folder / "per_image.parquet", compression="zstd")
     if looked.bits:
@@ -44,13 +62,36 @@ def write(
         "pictures.png": figures.drawn(looked.shown) if looked.shown else figures.pictures(shown),
         "scores.png": figures.scores(report),
         "classes.png": figures.classes(report),
+        "attacks.png": attack_figures.attacks(report),
+        "map.png": attack_figures.embedding_map(beside.points),
     }
     for name, content in made.items():
-        files.write_bytes(folder / "figures" / name, content)
-    history = {name: _training_log(batch.asset(name)) for name in ("original_checkpoint", "unlearned_checkpoint")}
-    inputs = lineage.inputs(STAGES["evaluation_report"], params, batch)
-    html = page.render(report, shown, history, inputs, lineage.code_identity(), looked.shown)
+        if content is not None:
+            files.write_bytes(folder / "figures" / name, content)
+    html = page.render(report, _aside(params, batch, report, shown, beside))
     files.write_bytes(folder / "report.html", html.encode())
+
+
+def _aside(
+    params: Params, batch: BatchFolder, report: Mapping[str, Any], shown: Mapping[str, Rows], beside: Beside
+) -> Aside:
+    rows = [Criterion(**row) for row in report["criteria"]]
+    verdict = Verdict(report["goal"], report["verdict"] == "passed", tuple(rows))
+    return Aside(
+        shown=shown,
+        drawn=beside.looked.shown,
+        history={name: _training_log(batch.asset(name)) for name in ("original_checkpoint", "unlearned_checkpoint")},
+        inputs=lineage.inputs(STAGES["evaluation_report"], params, batch),
+        code=lineage.code_identity(),
+        points=beside.points,
+        timings=[
+            *_timed.stages(batch),
+            *((what, seconds, 0.0) for what, seconds in beside.clock.seconds.items()),
+            *((f"attack {kind}", seconds, 0.0) for kind, seconds in beside.attacks.items()),
+        ],
+        machine=beside.clock.machine,
+        not_shown=claims.not_claimed("", report, verdict),
+    )
 
 
 def _per_image(measured: Mapping[str, Measured]) -> pa.Table:

@@ -12,6 +12,7 @@ request by what it draws (verbs/_whole_pictures.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from unlearning.training import checkpoint
 from unlearning.verbs import (
     _attacked,
     _eyes,
+    _map,
     _planned,
     _scored,
     _sets,
@@ -47,8 +49,10 @@ from unlearning.verbs._eyes import Eyes
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
 from unlearning.verbs._remembered import Memory
+from unlearning.verbs._timed import Clock
 from unlearning.verbs._whole import Nothing
 from unlearning.verbs._whole_pictures import Whole
+from unlearning.verbs._written import Beside
 from unlearning.workspace import BatchFolder
 
 # A picture drawn from nothing is near or far from a truth it was never shown by chance alone. The gates refuse then.
@@ -63,10 +67,11 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Make the asset evaluation_report: report.json, report.html, per_image.parquet, figures/*.png."""
     params = _planned.applied(params, batch)  # `unlearn` as it was carried out
     check(params)
-    return make("evaluation_report", params, batch, log, lambda folder, key: _fill(params, batch, log, folder))
+    return make("evaluation_report", params, batch, log, lambda folder, key: _fill(params, batch, log, folder, key))
 
 
-def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[str, Any]:
+def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path, key: str) -> dict[str, Any]:
+    clock = Clock.of_evaluation(batch, key)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tables = _sets.chosen(params, batch)
     images: dict[str, ImageSource] = {
@@ -74,20 +79,17 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
     }
     models = {role: checkpoint.load(batch.asset(f"{role}_checkpoint")).eval().to(device) for role in ROLES}
     corruption = Corruption.chosen(params.evaluate.corruption or params.corruption, "evaluate.corruption")
-    metrics = [Metric.chosen(choice, "evaluate.metrics") for choice in params.evaluate.metrics]
-    if not any(metric.kind == "mse" for metric in metrics):
-        metrics.append(Mse())  # the scores are made of it
-    asks = bool(params.evaluate.drawn.images) or params.evaluate.siblings == "nearest"
-    if asks or any(metric.through() for metric in metrics):
-        log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
-    eyes = _eyes.open_for(metrics, params, batch, tables, images, corruption, device, also_auto=asks)
+    eyes = _looking(params, batch, tables, images, corruption, device, log)
     siblings = _with_siblings(params, batch, tables, images, eyes)
     mean = _sets.mean_picture(images["retain"])
     subjects = Subjects(models, mean, corruption, eyes.metrics, eyes.extractors, device, forget=eyes.forget)
     whole = _whole.judges(corruption, models)
     known = _whole.nothing(images["retain"], subjects.mean_picture) if whole else None
     measured = {
-        name: _measured(params, batch, name, tables[name], images[name], subjects, known, log)
+        name: clock.of(
+            f"measure {name}",
+            partial(_measured, params, batch, name, tables[name], images[name], subjects, known, log),
+        )
         for name in tables
         if len(tables[name])
     }
@@ -95,14 +97,34 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path) -> dict[st
         log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
     attacked = _attacked.made(params, batch, _scored.headline_set(measured), tables, images, subjects, known, log)
     looked = _whole_pictures.look(params, batch, models, images, eyes.auto, device, log)
+    points = _map.made(params, batch, tables, images, subjects, log)
     report = _report(params, batch, measured, attacked, looked, eyes, siblings, corruption)
-    _written.write(params, batch, folder, report, measured, looked)
+    _written.write(params, batch, folder, report, measured, Beside(looked, points, clock, attacked.seconds))
     return {
         "verdict": report["verdict"],
         "goal": report["goal"],
         "scores": {name: score["value"] for name, score in report["scores"].items() if score is not None},
         "images": {name: found.table.num_rows for name, found in measured.items()},
     }
+
+
+def _looking(
+    params: Params,
+    batch: BatchFolder,
+    tables: dict[str, pa.Table],
+    images: dict[str, ImageSource],
+    corruption: Corruption,
+    device: torch.device,
+    log: Log,
+) -> Eyes:
+    """The metrics and what they see through."""
+    metrics = [Metric.chosen(choice, "evaluate.metrics") for choice in params.evaluate.metrics]
+    if not any(metric.kind == "mse" for metric in metrics):
+        metrics.append(Mse())  # the scores are made of it
+    asks = bool(params.evaluate.drawn.images) or params.evaluate.siblings == "nearest"
+    if asks or any(metric.through() for metric in metrics):
+        log(Progress("evaluation_report", 0, 0, note="finding a feature extractor"))
+    return _eyes.open_for(metrics, params, batch, tables, images, corruption, device, also_auto=asks)
 
 
 def _with_siblings(

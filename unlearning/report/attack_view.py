@@ -1,0 +1,181 @@
+"""Attacks as a page shows them: one row a kind, then every attack with its chart, its table and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from unlearning.report import charts
+from unlearning.report.attacked import headlines
+from unlearning.report.charts import ROLES, Spread
+
+Json = Mapping[str, Any]
+
+# What an attack tries, for who reads one line of it. A kind that is not here goes by its name.
+TRIES = {
+    "relearn": "fine-tune it, watch memories return",
+    "interpolate": "walk back toward the original's weights",
+    "fresh_decoder": "read its embeddings with another decoder",
+    "inverse_network": "learn back from output to image",
+    "perturbed": "change a little what it sees",
+    "other_holes": "hide other parts of images",
+    "partial_diffusion": "let the original draw the beginning",
+    "membership": "tell what training saw",
+    "exposure": "tell which images were forgotten",
+    "retained_privacy": "tell which kept images trained it",
+    "probe": "read forgotten images off every layer",
+    "epsilon_score": "tell unlearned models from retrained",
+}
+
+
+def titled(kind: str) -> str:
+    """A kind in words."""
+    return kind.replace("_", " ")
+
+
+def glance(report: Json) -> list[dict[str, Any]]:
+    """One row a kind, its worst variant: {kind, title, tries, variants, line, not_made}; `line` None = not made.
+
+    Worst = the largest signal; a variant that measured none is worse than one that measured little.
+    """
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for line in headlines(report):
+        by_kind.setdefault(line["kind"], []).append(line)
+    silent = {entry["kind"]: entry["not_made"] for entry in report.get("attacks", ()) if "not_made" in entry}
+    kinds = list(dict.fromkeys(entry["kind"] for entry in report.get("attacks", ())))
+    return [
+        {
+            "kind": kind,
+            "title": titled(kind),
+            "tries": TRIES.get(kind, titled(kind)),
+            "variants": len(by_kind.get(kind, ())),
+            "line": max(by_kind[kind], key=_loudness) if kind in by_kind else None,
+            "not_made": silent.get(kind),
+        }
+        for kind in kinds
+    ]
+
+
+def details(report: Json) -> list[dict[str, Any]]:
+    """Every attack that was made, kind by kind: {title, open, entries}; open where its gate does not pass."""
+    made = [entry for entry in report.get("attacks", ()) if "not_made" not in entry]
+    lines = headlines(report)
+    return [
+        {
+            "title": titled(kind),
+            "tries": TRIES.get(kind, titled(kind)),
+            "open": any(line["status"] not in (None, "pass") for line in lines if line["kind"] == kind),
+            "entries": [_entry(entry, line) for entry, line in zip(made, lines, strict=True) if entry["kind"] == kind],
+        }
+        for kind in dict.fromkeys(entry["kind"] for entry in made)
+    ]
+
+
+def separations(found: Json, role: str) -> dict[str, Spread | None]:
+    """AUC and interval of every score, by its name."""
+    return {one["name"]: charts.spread(one, "auc") for one in found[role]["separations"]}
+
+
+def _loudness(line: Mapping[str, Any]) -> tuple[bool, float]:
+    signal = line["signal"]
+    return signal is None, 0.0 if signal is None else float(signal["value"])
+
+
+def _entry(entry: Json, line: Json) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "finding": entry["finding"],
+        "name": line["name"].replace("_", " "),
+        "signal": entry["signal"],
+        "fields": {name: value for name, value in entry["recipe"].items() if name != "kind"},
+        "numbers": _numbers(entry),
+    }
+    view = {"curve": _curve, "told": _told, "epsilon": _epsilon}.get(entry["finding"])
+    return shown if view is None else shown | view(entry)
+
+
+def _numbers(entry: Json) -> dict[str, dict[str, float | None]]:
+    """What else was found, by name and model."""
+    by_role = {voice.name: entry.get(voice.name, {}).get("numbers", {}) for voice in ROLES}
+    names = dict.fromkeys(name for numbers in by_role.values() for name in numbers)
+    return {name: {role: numbers.get(name) for role, numbers in by_role.items()} for name in names}
+
+
+def _curve(entry: Json) -> dict[str, Any]:
+    values = {voice.name: entry[voice.name]["forgetting"] for voice in ROLES}
+    pairs = zip(values["unlearned"], values["reference"], strict=True)
+    return {
+        "on": entry["set"],
+        "images": entry["images"],
+        "unit": entry["effort_unit"],
+        "heads": list(entry["places"]) if entry.get("places") else [f"{at:g}" for at in entry["unlearned"]["effort"]],
+        "values": values,
+        "differences": [None if None in pair else pair[0] - pair[1] for pair in pairs],
+        "chart": _places(entry) if entry.get("places") else _efforts(entry),
+    }
+
+
+def _efforts(entry: Json) -> Markup:
+    label = f"forgetting against effort, {titled(entry['kind'])}"
+    return charts.curves([(voice, entry[voice.name]) for voice in ROLES], entry["effort_unit"], label)
+
+
+def _places(entry: Json) -> Markup:
+    """Where effort is a place in a list: a row a place."""
+    rows = [
+        (name, {voice.name: _point(entry[voice.name], place) for voice in ROLES})
+        for place, name in enumerate(entry["places"])
+    ]
+    return charts.forest(rows, ROLES, (0.0, 1.0), "forgetting", f"forgetting, {titled(entry['kind'])}")
+
+
+def _point(line: Json, place: int) -> Spread | None:
+    value = line["forgetting"][place]
+    if value is None:
+        return None
+    low, high = (line[end][place] if line.get(end) else None for end in ("low", "high"))
+    return value, low, high
+
+
+def _told(entry: Json) -> dict[str, Any]:
+    by_role = {voice.name: separations(entry, voice.name) for voice in ROLES}
+    names = list(by_role["unlearned"])
+    rows = [(name, {role: found.get(name) for role, found in by_role.items()}) for name in names]
+    return {
+        "groups": entry["groups"],
+        "two_sided": entry.get("two_sided", False),
+        "beside": entry.get("beside", "reference"),
+        "control": entry.get("control"),
+        "blind": bool(entry.get("blind", False)),
+        "scores": [
+            (one["name"], {voice.name: entry[voice.name]["separations"][place] for voice in ROLES})
+            for place, one in enumerate(entry["unlearned"]["separations"])
+        ],
+        "chart": charts.forest(rows, ROLES, (0.5,), "AUC (0.5 = a coin)", f"AUC, {titled(entry['kind'])}"),
+    }
+
+
+def _epsilon(entry: Json) -> dict[str, Any]:
+    """How far the unlearned models, and their originals, lie from retrained ones; and what equal models show."""
+    parts = {"originals": "original", "unlearned": "epsilon", "groups of equal models": "floor"}
+    score = entry["score"]
+    return {
+        "images": entry["images"],
+        "models": entry["models"],
+        "epsilons": {title: entry[part] for title, part in parts.items()},
+        "facts": {
+            "limit, log(N - 1): nothing above can be seen": entry["limit"],
+            "chance": entry["chance"],
+            "p-value, of models dealt into groups anew": entry["p_value"],
+            "score: forgetting": score["forgetting"],
+            "score: retention ratio": score["retention_ratio"],
+            "score, of the competition": score["final"],
+        },
+        "blind": bool(entry.get("blind", False)),
+    }
+
+
+def not_made(report: Json) -> Sequence[tuple[str, str]]:
+    """(kind in words, why) of what was not made."""
+    return [(titled(one["kind"]), one["not_made"]) for one in report.get("attacks", ()) if "not_made" in one]
