@@ -7,7 +7,7 @@ export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-ui test-slow test-core lint bench quality planted sequence lock clean
+.PHONY: help setup demo dev test test-ui test-slow test-core lint bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ WORKERS ?= 1
 STUDY ?= $(notdir $(patsubst %/,%,$(DATA)))
 quality: setup  ## every method beside the others, with references (DATA=… STUDY=… WORKERS=… ONLY=method); run again to resume
 	$(RUN) -m unlearning study infra/studies/$(STUDY).yaml --source $(DATA) --root var --workers $(WORKERS) --results infra/studies/results $(if $(ONLY),--only $(ONLY))
+
+attacks: setup  ## every method against every attack, a model that never saw it beside (DATA=… STUDY=… WORKERS=…); run again to resume
+	$(RUN) -m unlearning study infra/studies/attacks-$(STUDY).yaml --source $(DATA) --root var --workers $(WORKERS) --results infra/studies/results $(if $(ONLY),--only $(ONLY))
 
 planted: setup  ## one repeated image among many: every way to forget it, beside a model that never saw it; run again to resume
 	$(RUN) -m unlearning study infra/studies/planted-digits.yaml --root var --workers $(WORKERS) --results infra/studies/results $(if $(ONLY),--only $(ONLY))
