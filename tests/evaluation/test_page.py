@@ -10,44 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.tiny_report import HOSTILE, ROLES, report, told
 from unlearning.report import attack_figures, figures, page, standing_view
 from unlearning.report.charts import Corner
 from unlearning.report.page import Aside
-
-ROLES = ("original", "unlearned", "reference", "mean_picture")
-HOSTILE = "<script>alert(1)</script>"
-
-
-def report(verdict: str = "passed", label: str = "3") -> dict[str, Any]:
-    def score(value: float, on: str) -> dict[str, Any]:
-        return {"value": value, "low": value - 0.05, "high": value + 0.05, "images": 70, "set": on}
-
-    metrics = {role: {"mse": 0.1 * place, "psnr": 12.5, "ssim": 0.8} for place, role in enumerate(ROLES, 1)}
-    found = {"images": 70, "metrics": metrics, "mse_by_class": {label: dict.fromkeys(ROLES, 0.2)}}
-    return {
-        "model": "digits-mae",
-        "batch": "demo",
-        "goal": "unreconstructable",
-        "verdict": verdict,
-        "scores": {
-            "forgetting": score(1.2, "forget_holdout"),
-            "forgetting_trained": score(1.1, "forget"),
-            "retention": score(0.99, "holdout"),
-            "retention_trained": None,
-            "reference_forgetting": score(1.1, "forget_holdout"),
-            "reference_forgetting_trained": score(1.0, "forget"),
-            "reference_retention": score(1.01, "holdout"),
-        },
-        "sets": {"forget": found, "forget_holdout": found, "retain": found, "holdout": found},
-        "criteria": [
-            {"name": "forgetting", "status": "pass", "blocking": True, "sentence": HOSTILE, "source": "a policy"},
-            {"name": "over_forgetting", "status": "fail", "blocking": False, "sentence": "1.2", "source": "a policy"},
-        ],
-        "extractor": {"name": "a classifier", "weights_sha256": "ab" * 32},
-        "corruption": {"kind": "random_patches"},
-        "seeds": [0, 1, 2],
-        "confidence": 0.95,
-    }
 
 
 def rows(count: int = 6, channels: int = 1) -> dict[str, np.ndarray]:
@@ -129,28 +95,10 @@ def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
     assert "<h2>Attacks</h2>" not in render({})
 
 
-def _told(kind: str = "exposure", value: float | None = 0.31, **more: Any) -> dict[str, Any]:
-    """An attack that tells apart, with a score that bears a hostile name."""
-    one = {"name": HOSTILE, "low": 0.75, "high": 0.85, "ones": 70, "others": 70, "tpr_at_1_percent": 0.125}
-    signal = None if value is None else {"value": value, "low": value - 0.1, "high": value + 0.1}
-    return {
-        "kind": kind,
-        "finding": "told",
-        "recipe": {"kind": kind, "views": 4},
-        "groups": ["to forget", HOSTILE],
-        "signal": signal,
-        **{
-            role: {"separations": [{**one, "auc": auc}], "numbers": {"CKA, level 1": 0.5 + auc}}
-            for role, auc in zip(ROLES[:3], (0.8, 0.81, 0.5), strict=True)
-        },
-        **more,
-    }
-
-
 def test_a_kind_stands_at_a_glance_by_its_worst_variant_with_its_gate() -> None:
     judged = {"name": "attack_exposure", "status": "fail", "blocking": True, "sentence": "", "source": "a policy"}
     silent = {"kind": "membership", "recipe": {"kind": "membership"}, "not_made": "the retain set has 2 images"}
-    attacks = [_told(value=0.1), _told(value=0.31), _told("probe", value=None, blind=True), silent]
+    attacks = [told(value=0.1), told(value=0.31), told("probe", value=None, blind=True), silent]
     html = render({}, attacks=attacks, criteria=[*report()["criteria"], judged])
     glance = html[html.index("Attacks at a glance") : html.index("Where it stands")]
     assert "(worst of 2)" in glance
@@ -291,7 +239,7 @@ def test_no_extractor_is_said() -> None:
 
 
 def _figures(shown: dict[str, dict[str, np.ndarray]]) -> list[bytes]:
-    attacks = attack_figures.attacks(report() | {"attacks": [_told(), _told("probe")]})
+    attacks = attack_figures.attacks(report() | {"attacks": [told(), told("probe")]})
     assert attacks is not None
     return [figures.pictures(shown), figures.scores(report()), figures.classes(report()), attacks]
 

@@ -68,7 +68,7 @@ def test_effort_over_decades_is_drawn_by_its_logarithm() -> None:
 def test_near_the_corner_the_mean_picture_is_not_in_the_frame() -> None:
     stands = [
         Stand(Voice("unlearned", "red"), (0.99, 0.98, 1.0), (0.95, 0.9, 1.0)),
-        Stand(Voice("mean_picture", "grey"), (0.0, None, None), (1.0, None, None)),
+        Stand(Voice("mean_picture", "grey"), (0.0, None, None), (1.0, None, None), far=True),
     ]
     whole, near = (charts.standing(stands, Corner(0.98, 0.9, None), wide, "forgetting") for wide in (True, False))
     assert (whole.count("fill: red"), near.count("fill: red")) == (1, 1)

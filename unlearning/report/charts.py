@@ -36,6 +36,7 @@ class Stand:
     voice: Voice
     retention: Spread
     forgetting: Spread
+    far: bool = False  # True: so far from what may ship that it is left out of the near view
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def curves(lines: Sequence[tuple[Voice, Json]], unit: str, label: str) -> Markup
     chart.up(ticks(low, high), "forgetting")
     for level in (0.0, 1.0):
         chart.rule(y=level, strong=True)
-    chart.across(efforts if log or len(efforts) < 8 else ticks(efforts[0], efforts[-1]), unit)
+    chart.across(
+        efforts if log or len(efforts) < 8 else ticks(efforts[0], efforts[-1]), f"{unit}, logarithmic" if log else unit
+    )
     for voice, line in lines:
         _curve(chart, voice, line)
     return chart.markup()
@@ -117,7 +120,7 @@ def _spread(chart: Chart, spread: Spread | None, at: float, voice: Voice, place:
 
 def standing(stands: Sequence[Stand], corner: Corner, whole: bool, title: str) -> Markup:
     """Forgetting against retention. `whole`: from the mean picture on; else near to what may ship, legible."""
-    near = [stand for stand in stands if whole or stand.voice.name != "mean_picture"]
+    near = [stand for stand in stands if whole or not stand.far]
     ends = [end for stand in near for end in stand.retention if end is not None]
     least, most = min(ends), max(ends)
     if whole:

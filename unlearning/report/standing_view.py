@@ -62,7 +62,7 @@ def _stands(report: Json) -> list[Stand] | None:
         Stand(Voice("original", "var(--original)"), *ORIGINAL),
         Stand(Voice("unlearned", "var(--unlearned)"), *own),
         *beside,
-        Stand(Voice("mean_picture", "var(--mean_picture)"), *NOTHING),
+        Stand(Voice("mean_picture", "var(--mean_picture)"), *NOTHING, far=True),
     ]
 
 
