@@ -100,14 +100,15 @@ def looked(phi: np.ndarray, error: float) -> list[dict[str, Any]]:
     return [{"phi": row.tolist(), "kept": kept} for row in phi]
 
 
-def entry_of(plan: Evaluate, unlearned: np.ndarray, many: int = 8) -> dict[str, Any]:
-    """The entry where originals lie apart from retrained models, and unlearned ones are `unlearned` [N, n]."""
-    retrained = np.random.default_rng(0).normal(size=(many, 30))
+def entry_of(plan: Evaluate, unlearned: np.ndarray, error: float = 0.1, apart: float = 50.0) -> dict[str, Any]:
+    """The entry where originals lie so far apart from retrained models, and unlearned ones are `unlearned` [8, n]."""
+    rng = np.random.default_rng(0)
+    retrained, originals = rng.normal(size=(2, 8, 30))
     pairs = [
         {"original": one, "unlearned": other, "seconds": 1.0}
-        for one, other in zip(looked(retrained - 50, 0.1), looked(unlearned, 0.2), strict=True)
+        for one, other in zip(looked(originals - apart, 0.1), looked(unlearned, 0.2), strict=True)
     ]
-    references = [{"reference": one, "seconds": 1.0} for one in looked(retrained, 0.1)]
+    references = [{"reference": one, "seconds": 1.0} for one in looked(retrained, error)]
     return _epsilon._found({"unlearned": pairs, "reference": references}, plan)
 
 
@@ -130,6 +131,21 @@ def test_models_like_retrained_ones_pass_and_others_are_refused(short_run: Train
     # 3 halvings below log 7 = 1.95, and eight ninths of what is known on either set that must be kept
     assert other["score"]["forgetting"] == 0.125
     assert other["score"]["final"] == pytest.approx(0.125 * (0.8 / 0.9) ** 2)
+
+
+def test_small_models_that_learnt_nothing_see_nothing(short_run: Trained) -> None:
+    """The retrained ones know no more than the mean picture, or the originals are like them: no silence counts."""
+    plan, phi = short_run.params.evaluate, np.random.default_rng(1).normal(size=(8, 30))
+    assert entry_of(plan, phi)["blind"] is False
+    ignorant = entry_of(plan, phi, error=1.1)
+    assert ignorant["score"] == {
+        "forgetting": ignorant["score"]["forgetting"],
+        "kept": {"retain": None, "holdout": None},
+        "retention_ratio": None,
+        "final": None,
+    }
+    alike = entry_of(plan, phi, apart=0.0)
+    assert [sentence(one)[0] for one in (ignorant, alike)] == ["not_measured", "not_measured"]
 
 
 def test_a_model_whose_loss_is_no_number_is_not_measured(short_run: Trained) -> None:

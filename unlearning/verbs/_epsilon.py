@@ -11,9 +11,13 @@ of accuracies, on retain and on held-out images,
 with errors on missing pixels, means over images and models; nothing = the error of who knows nothing, as in the report.
 
 What it cannot see: all that metrics/_epsilon.py says; and these models are small trainings, at a share of the budget,
-by the way the shipped one was unlearned: a finding is about that way, and the shipped model is not among them. Images
-are resampled for the intervals, models are not. Models that knew the images to forget are removed as soon as phi is
-known, and only numbers are kept: a run that was stopped goes on after the last model.
+by the way the shipped one was unlearned: a finding is about that way, and the shipped model is not among them. It is
+blind where the originals cannot be told from the retrained models either, or where the retrained ones know no more of
+what is kept than the mean picture: then the share was too small to learn anything. Images are resampled for the
+intervals, models are not: what the images of a model have in common is in the p-value alone.
+
+Models that knew the images to forget are removed as soon as phi is known, and only numbers are kept: a run that was
+stopped goes on after the last model.
 """
 
 from __future__ import annotations
@@ -209,7 +213,10 @@ def _found(rows: Mapping[str, Sequence[Json]], plan: Evaluate) -> Json:
     before, after = (_epsilon.epsilons(phi[role], retrained) for role in ("original", "unlearned"))
     floor = _epsilon.epsilons(retrained[:half], retrained[half : 2 * half])
     chance = _epsilon.chance(many)
-    control = _summary(before, many, plan)
+    control = {
+        **_summary(before, many, plan),
+        "p_value": _finite(_epsilon.by_chance(phi["original"], retrained, _DEALS)),
+    }
     forgetting = _finite(_epsilon.points(after).mean())
     kept = {name: _kept(rows, name) for name in rows["unlearned"][0]["unlearned"]["kept"]}
     known = [value for value in kept.values() if value is not None]
@@ -228,10 +235,17 @@ def _found(rows: Mapping[str, Sequence[Json]], plan: Evaluate) -> Json:
         "floor": {**_summary(floor, half, plan), "models": half, "limit": _epsilon.limit(half)},
         "chance": chance,
         "p_value": _finite(_epsilon.by_chance(phi["unlearned"], retrained, _DEALS)),
-        "blind": control["low"] is None or not control["low"] > level + _LEAST,
+        "blind": ratio is None or not _tells(control, level, plan),
         "score": {"forgetting": forgetting, "kept": kept, "retention_ratio": ratio, "final": final},
         "signal": _signal(after, floor, chance, plan),
     }
+
+
+def _tells(control: Json, level: float, plan: Evaluate) -> bool:
+    """Whether the originals, which knew the images, are told from retrained models: if not, nothing else can be."""
+    if control["low"] is None or control["p_value"] is None:
+        return False
+    return bool(control["low"] > level + _LEAST and control["p_value"] <= 1 - plan.confidence)
 
 
 def _kept(rows: Mapping[str, Sequence[Json]], name: str) -> float | None:
