@@ -83,8 +83,14 @@ def test_the_same_attack_is_overlaid_and_another_is_not(workspace: Workspace, tm
     alike = [at(tmp_path, "a", attacks=[curve(0.9, 0.5)]), at(tmp_path, "b", attacks=[curve(0.9, 0.25)])]
     _, html = compared(alike, workspace, tmp_path)
     assert "The same attack on each" in html
-    drawn = re.findall(r'<polyline points="([^"]+)" style="stroke: var\(--(run0|run1|reference)\)', html)
-    assert [name for _, name in drawn] == ["reference", "run0", "run1"]
+    drawn = re.findall(r'<polyline points="([^"]+)" style="stroke: var\(--(run0|run1|soft)\)', html)
+    assert [name for _, name in drawn] == ["soft", "run0", "run1"]
+    holes = [curve(0.9, 0.5, name="other_holes") | {"places": ["as evaluated", HOSTILE]}, told()]
+    both = [at(tmp_path, name, attacks=holes) for name in ("d", "e")]
+    _, html = compared(both, workspace, tmp_path)
+    assert HOSTILE not in html
+    assert "as evaluated" in html
+    assert "How well images are told apart" in html
     other = [alike[0], at(tmp_path, "c", attacks=[curve(0.9, 0.25, on="forget")])]
     _, html = compared(other, workspace, tmp_path)
     assert "The same attack on each" not in html

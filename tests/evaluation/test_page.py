@@ -87,8 +87,8 @@ def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
     # From -0.075 at 190 to 1.325 at 8 pixels: 0.9 stands at 190 - 182 * 0.975 / 1.4; what is null is left out.
     drawn = re.findall(r'<polyline points="([^"]+)" style="stroke: var\(--(?:unlearned|reference)\)', html)
     points = [[float(number) for point in line.split() for number in point.split(",")] for line in drawn]
-    assert points[0] == pytest.approx([46, 63.25, 142, 147.75], abs=0.06)
-    assert points[1] == pytest.approx([46, 17.75, 142, 50.25, 430, 82.75], abs=0.06)
+    assert points[0] == pytest.approx([46, 63.25, 139.5, 147.75], abs=0.06)
+    assert points[1] == pytest.approx([46, 17.75, 139.5, 50.25, 420, 82.75], abs=0.06)
     assert HOSTILE not in html
     assert "No attack was run here" not in html
     assert "No attack was run here" in render({})

@@ -48,8 +48,8 @@ def test_a_forest_has_a_point_and_an_interval_where_there_is_one() -> None:
     voices = ROLES[:2]
     rows: Any = [("a", {"original": (0.75, 0.5, 1.0), "unlearned": (0.5, None, None)}), ("b", {"original": None})]
     svg = charts.forest(rows, voices, (0.5,), "AUC", "of two")
-    # From 0.48 at 12 + 6.2 pixels to 1.02 at 590.
-    here = 18.2 + (590 - 18.2) * (0.75 - 0.48) / 0.54
+    # From 0.48 at 12 + 6.2 pixels to 1.02 at 580.
+    here = 18.2 + (580 - 18.2) * (0.75 - 0.48) / 0.54
     assert f'cx="{here:.1f}"' in svg
     assert svg.count('class="arm"') == 1
     assert svg.count("fill: var(") == 2  # one point each, none for what was not measured
@@ -59,10 +59,18 @@ def test_effort_over_decades_is_drawn_by_its_logarithm() -> None:
     line = {"effort": [0.0, 1.0, 300.0], "forgetting": [0.0, 0.5, 1.0], "low": [None] * 3, "high": [None] * 3}
     svg = charts.curves([(ROLES[0], line)], "steps", "a curve")
     points = re.findall(r'polyline points="([^"]+)"', svg)[0].split()
-    assert float(points[1].split(",")[0]) == pytest.approx(46 + 384 * math.log(2) / math.log(301), abs=0.06)
+    assert float(points[1].split(",")[0]) == pytest.approx(46 + 374 * math.log(2) / math.log(301), abs=0.06)
     assert 'class="band"' not in svg
     bounded = {**line, "low": [None, 0.4, 0.9], "high": [None, 0.6, 1.1]}
     assert charts.curves([(ROLES[0], bounded)], "steps", "a curve").count('class="band"') == 1
+
+
+def test_what_lies_far_beyond_is_drawn_at_the_edge_and_counted() -> None:
+    rows: Any = [("a hole", {"original": (60.0, None, None), "unlearned": (0.5, 0.25, 70.0)})]
+    svg = charts.forest(rows, ROLES[:2], (0.0, 1.0), "forgetting", "of two")
+    assert "1 beyond the frame" in svg
+    line = {"effort": [0.0, 1.0], "forgetting": [0.5, -8.0]}
+    assert "1 beyond the frame" in charts.curves([(ROLES[0], line)], "steps", "a curve")
 
 
 def test_near_the_corner_the_mean_picture_is_not_in_the_frame() -> None:

@@ -15,6 +15,7 @@ Json = Mapping[str, Any]
 Spread = tuple[float, float | None, float | None]  # value and the ends of its interval
 Points = Mapping[str, Mapping[str, np.ndarray]]  # model -> set -> [N, 2]
 
+_FRAME = (-1.0, 3.0)  # of forgetting: beyond, a point is drawn at the edge and counted
 _LOG_FROM = 20.0  # the largest effort over the least: below, a plain scale shows every point
 
 
@@ -54,9 +55,9 @@ def curves(lines: Sequence[tuple[Voice, Json]], unit: str, label: str) -> Markup
     efforts = sorted({effort for _, line in lines for effort in line["effort"]})
     least = min((effort for effort in efforts if effort > 0), default=1.0)
     log = efforts[-1] / least > _LOG_FROM
-    low, high = min([0.0, *known]), max([1.0, *known])
+    low, high = max(_FRAME[0], min([0.0, *known])), min(_FRAME[1], max([1.0, *known]))
     room = 0.06 * (high - low)
-    chart = Chart(440, 230, Scale(efforts[0], efforts[-1], 46, 430, log), Scale(low - room, high + room, 190, 8), label)
+    chart = Chart(440, 230, Scale(efforts[0], efforts[-1], 46, 420, log), Scale(low - room, high + room, 190, 8), label)
     chart.up(ticks(low, high), "forgetting")
     for level in (0.0, 1.0):
         chart.rule(y=level, strong=True)
@@ -65,7 +66,13 @@ def curves(lines: Sequence[tuple[Voice, Json]], unit: str, label: str) -> Markup
     )
     for voice, line in lines:
         _curve(chart, voice, line)
+    _beyond(chart, sum(not low <= value <= high for value in known), 424, 22)
     return chart.markup()
+
+
+def _beyond(chart: Chart, points: int, x: float, y: float) -> None:
+    if points:
+        chart.write(f"{points} beyond the frame", x, y, "end")
 
 
 def _curve(chart: Chart, voice: Voice, line: Json) -> None:
@@ -91,10 +98,10 @@ def forest(
     """A row a name, a point and its interval a voice; lines at `levels`, which are always in the frame."""
     found = [spread for _, by_voice in rows for spread in by_voice.values() if spread is not None]
     numbers = [*levels, *(end for spread in found for end in spread if end is not None)]
-    low, high = min(numbers), max(numbers)
+    low, high = max(_FRAME[0], min(numbers)), min(_FRAME[1], max(numbers))
     room, each = 0.04 * ((high - low) or 1.0), 12 * len(voices) + 12
     left, foot = 12.0 + min(250.0, 6.2 * max((len(name) for name, _ in rows), default=0)), 10.0 + each * len(rows)
-    chart = Chart(600, foot + 36, Scale(low - room, high + room, left, 590), Scale(0, len(rows), foot, 8), label)
+    chart = Chart(600, foot + 36, Scale(low - room, high + room, left, 580), Scale(0, len(rows), foot, 8), label)
     for value in ticks(low, high, 6):
         chart.rule(x=value)
     for value in levels:
@@ -106,6 +113,7 @@ def forest(
         for place, voice in enumerate(voices):
             at = middle + ((len(voices) - 1) / 2 - place) * 12 / each
             _spread(chart, by_voice.get(voice.name), at, voice, place)
+    _beyond(chart, sum(not low <= value <= high for value, _, _ in found), 596, chart.height - 8)
     return chart.markup()
 
 
@@ -131,7 +139,7 @@ def standing(stands: Sequence[Stand], corner: Corner, whole: bool, title: str) -
         left, right = min([least, *bound]) - room, most + room
     heights = [end for stand in near for end in stand.forgetting if end is not None]
     low, high = min([0.0, *heights]) - 0.06, max([1.0, *heights]) + 0.08
-    chart = Chart(440, 300, Scale(left, right, 46, 430), Scale(low, high, 260, 8), title)
+    chart = Chart(440, 300, Scale(left, right, 46, 420), Scale(low, high, 260, 8), title)
     if corner.low is not None:
         floor, ceiling = max(corner.low, low), high if corner.high is None else min(corner.high, high)
         chart.area(left if corner.retention is None else max(left, corner.retention), right, floor, ceiling)

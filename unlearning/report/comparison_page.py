@@ -14,15 +14,14 @@ from unlearning.report import charts, standing_view
 from unlearning.report.attack_view import titled
 from unlearning.report.charts import Stand, Voice
 from unlearning.report.comparison import Told
-from unlearning.report.figures import ROLE_COLOURS, png
+from unlearning.report.figures import png
 from unlearning.report.page import environment
 
 Json = Mapping[str, Any]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B85F95", "#B57A00", "#3A8FC4", "#333333")  # as in style.css
 _MARKERS = ("o", "s", "^", "D", "v")
-_REFERENCE = Voice("reference", "var(--reference)")
-_AXES = {"curve": "forgetting", "told": "AUC (0.5 = a coin)", "epsilon": "epsilon"}
+_REFERENCE = Voice("(reference)", "var(--soft)")  # no run is called that, and none has its grey
 
 
 def render(summary: Json, runs: Sequence[Told]) -> str:
@@ -36,7 +35,9 @@ def render(summary: Json, runs: Sequence[Told]) -> str:
             voices=voices,
             whole=_standing(summary, runs, voices, whole=True),
             near=_standing(summary, runs, voices, whole=False),
-            overlaid=_overlaid(runs, voices),
+            curves=_overlaid(runs, voices, places=False),
+            places=_overlaid(runs, voices, places=True),
+            tellings=_tellings(runs, voices),
         )
     )
 
@@ -46,7 +47,7 @@ def pareto(summary: Json) -> bytes:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     axis.axhline(1, color="#bbbbbb", linewidth=1, linestyle="--")
-    axis.plot([1], [0], "*", color=ROLE_COLOURS["original"], markersize=11, label="original")
+    axis.plot([1], [0], "*", color="#1d2129", markersize=9, label="original")
     for place, run in enumerate(summary["runs"]):
         _mark(axis, run["standing"], _COLOURS[place % 7], _MARKERS[place % 5], run["name"])
     seen: list[Any] = []
@@ -54,7 +55,7 @@ def pareto(summary: Json) -> bytes:
         if run["reference_standing"] is not None and run["reference_standing"] not in seen:
             seen.append(run["reference_standing"])
             label = "reference" if len(seen) == 1 else None
-            _mark(axis, run["reference_standing"], ROLE_COLOURS["reference"], "*", label)
+            _mark(axis, run["reference_standing"], "#667085", "P", label)
     axis.set_xlabel("retention (1 = like the original)")
     axis.set_ylabel("forgetting (1 = knows nothing)")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
@@ -106,49 +107,69 @@ def _standing(summary: Json, runs: Sequence[Told], voices: Sequence[Voice], whol
         for run in summary["runs"]
         if run["reference_standing"] is not None
     }
-    stands += [*references.values(), Stand(Voice("original", "var(--original)"), *standing_view.ORIGINAL)]
+    stands += [*references.values(), Stand(Voice("original", "var(--ink)"), *standing_view.ORIGINAL)]
     stands.append(Stand(Voice("mean_picture", "var(--mean_picture)"), *standing_view.NOTHING, far=True))
     return charts.standing(stands, standing_view.corner(runs[0].report), whole, "forgetting")
 
 
-def _overlaid(runs: Sequence[Told], voices: Sequence[Voice]) -> list[dict[str, Any]]:
-    """A chart an attack with the same fields that two runs made at least: {title, fields, chart}."""
+def _alike(runs: Sequence[Told], wanted: str) -> list[list[tuple[int, Json]]]:
+    """Attacks with the same fields that two runs made at least, each with the places of the runs."""
     by_recipe: dict[bytes, list[tuple[int, Json]]] = {}
     for place, run in enumerate(runs):
         for entry in run.report.get("attacks", ()):
-            if entry.get("finding") in ("curve", "told"):
-                key = files.canonical([entry["recipe"], entry["finding"], entry.get("places")])
+            if entry.get("finding") == wanted:
+                key = files.canonical([entry["recipe"], entry.get("places"), entry.get("effort_unit")])
                 by_recipe.setdefault(key, []).append((place, entry))
+    return [found for found in by_recipe.values() if len({place for place, _ in found}) > 1]
+
+
+def _overlaid(runs: Sequence[Told], voices: Sequence[Voice], places: bool) -> list[dict[str, Any]]:
+    """A chart an attack that brings back: {title, fields, chart}; those of `places` in a list, or those of effort."""
     return [
         {
             "title": titled(found[0][1]["kind"]),
             "fields": {name: value for name, value in found[0][1]["recipe"].items() if name != "kind"},
-            "chart": _chart(found, voices),
+            "chart": _places(found, voices) if places else _efforts(found, voices),
         }
-        for found in by_recipe.values()
-        if len({place for place, _ in found}) > 1
+        for found in _alike(runs, "curve")
+        if bool(found[0][1].get("places")) == places
     ]
 
 
-def _chart(found: Sequence[tuple[int, Json]], voices: Sequence[Voice]) -> Markup:
+def _efforts(found: Sequence[tuple[int, Json]], voices: Sequence[Voice]) -> Markup:
     first = found[0][1]
-    label = f"{titled(first['kind'])}, {_AXES[first['finding']]}"
-    spoken = [voices[place] for place, _ in found]
-    if first["finding"] == "told":
-        rows = [
-            (voices[place].name, {role: _auc(entry[role]) for role in ("unlearned", "reference")})
-            for place, entry in found
-        ]
-        return charts.forest(rows, charts.ROLES[1:], (0.5,), _AXES["told"], label)
-    if first.get("places"):
-        names = list(first["places"])
-        rows = [
-            (name, {voices[place].name: _at(entry["unlearned"], row) for place, entry in found})
-            for row, name in enumerate(names)
-        ]
-        return charts.forest(rows, spoken, (0.0, 1.0), _AXES["curve"], label)
     lines = [(voices[place], entry["unlearned"]) for place, entry in found]
+    label = f"forgetting against effort, {titled(first['kind'])}"
     return charts.curves([(_REFERENCE, first["reference"]), *lines], first["effort_unit"], label)
+
+
+def _places(found: Sequence[tuple[int, Json]], voices: Sequence[Voice]) -> Markup:
+    first = found[0][1]
+    rows = [
+        (
+            name,
+            {
+                **{voices[place].name: _at(entry["unlearned"], row) for place, entry in found},
+                _REFERENCE.name: _at(first["reference"], row),
+            },
+        )
+        for row, name in enumerate(first["places"])
+    ]
+    spoken = [*(voices[place] for place, _ in found), _REFERENCE]
+    return charts.forest(rows, spoken, (0.0, 1.0), "forgetting", f"forgetting, {titled(first['kind'])}")
+
+
+def _tellings(runs: Sequence[Told], voices: Sequence[Voice]) -> Markup | None:
+    """The headline AUC of every attack that tells apart, a row an attack; None where no two runs made the same."""
+    rows = []
+    for found in _alike(runs, "told"):
+        words = [str(value) for value in found[0][1]["recipe"].values() if isinstance(value, str)]
+        told = {voices[place].name: _auc(entry["unlearned"]) for place, entry in found}
+        name = titled(", ".join(dict.fromkeys(words)))
+        rows.append((name, {**told, _REFERENCE.name: _auc(found[0][1]["reference"])}))
+    if not rows:
+        return None
+    return charts.forest(rows, [*voices, _REFERENCE], (0.5,), "AUC (0.5 = a coin)", "AUC of attacks that tell apart")
 
 
 def _auc(told: Json) -> charts.Spread | None:
