@@ -121,6 +121,7 @@ def test_models_like_retrained_ones_pass_and_others_are_refused(short_run: Train
     plan = short_run.params.evaluate
     alike = entry_of(plan, np.random.default_rng(1).normal(size=(8, 30)))
     assert (alike["blind"], sentence(alike)[0]) == (False, "pass")
+    assert alike["learnt"] == {"retain": pytest.approx(0.9), "holdout": pytest.approx(0.9)}
     assert alike["p_value"] > 0.05
     other = entry_of(plan, np.random.default_rng(1).normal(size=(8, 30)) + 50)
     assert other["epsilon"]["at_limit"] == 1.0

@@ -236,6 +236,7 @@ def _found(rows: Mapping[str, Sequence[Json]], plan: Evaluate) -> Json:
         "chance": chance,
         "p_value": _finite(_epsilon.by_chance(phi["unlearned"], retrained, _DEALS)),
         "blind": ratio is None or not _tells(control, level, plan),
+        "learnt": {name: _learnt(rows["reference"], name) for name in kept},
         "score": {"forgetting": forgetting, "kept": kept, "retention_ratio": ratio, "final": final},
         "signal": _signal(after, floor, chance, plan),
     }
@@ -246,6 +247,12 @@ def _tells(control: Json, level: float, plan: Evaluate) -> bool:
     if control["low"] is None or control["p_value"] is None:
         return False
     return bool(control["low"] > level + _LEAST and control["p_value"] <= 1 - plan.confidence)
+
+
+def _learnt(references: Sequence[Json], name: str) -> float | None:
+    """How far the retrained models came on one set: 0 = to the mean picture, 1 = no error. Little = a small share."""
+    error, nothing = np.array([row["reference"]["kept"][name] for row in references], dtype=np.float64).mean(axis=0)
+    return _finite(1 - error / nothing) if nothing > 0 else None
 
 
 def _kept(rows: Mapping[str, Sequence[Json]], name: str) -> float | None:
