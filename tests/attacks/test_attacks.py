@@ -96,7 +96,7 @@ def test_only_the_part_that_is_named_walks(original: Generator, target: Generato
 
 def test_relearning_on_every_forget_image_brings_the_original_back(original: Generator, target: Generator) -> None:
     """The error is a convex function of the encoder alone, and 0 at its least: there is nowhere else to go."""
-    attack = Relearn(on="forget", steps=(0, 20, 200), learning_rate=2e-2, part="encoder")
+    attack = Relearn(source="forget", steps=(0, 20, 200), learning_rate=2e-2, part="encoder")
     forgetting = line.ClosedForget(FORGET, original)
     curve = run(attack, target, original, forgetting, forget=FORGET, retain=Unreadable())
     assert curve.effort == [0, 20, 200]
@@ -111,7 +111,7 @@ def test_one_step_is_adams_along_the_gradient_of_the_generators_own_loss(
     """AdamW's first step moves each weight by learning_rate g / (|g| + 1e-8)."""
     one = toys.Pictures("one", 1)  # so that every draw of rows is the same one
     forgetting = line.ClosedForget(FORGET, original)
-    attack = Relearn(on="forget", steps=(0, 1), learning_rate=1e-3)
+    attack = Relearn(source="forget", steps=(0, 1), learning_rate=1e-3)
     run(attack, target, original, forgetting, forget=one)
     shown = Pair(one.images, line.HOLE(one.images, line.DRAWS), torch.zeros(1, dtype=torch.int64))
     target.loss(shown, target.draw_view(shown.corrupted, line.DRAWS)).mean().backward()
@@ -145,13 +145,13 @@ def test_the_attacker_has_k_images_and_no_other(original: Generator, target: Gen
             return super().__call__(rows)
 
     sets = {"forget": Watched("forget", 20), "retain": Unreadable()}
-    attack = Relearn(on="forget", images=4, steps=(20,), batch_size=8)
+    attack = Relearn(source="forget", images=4, steps=(20,), batch_size=8)
     run(attack, target, original, line.ClosedForget(FORGET, original), **sets)
     assert asked == {0, 5, 10, 15}
 
 
 def test_relearning_on_retain_images_never_opens_a_forget_image(original: Generator, target: Generator) -> None:
-    attack, forgetting = Relearn(on="retain", steps=(0, 5)), line.ClosedForget(FORGET, original)
+    attack, forgetting = Relearn(source="retain", steps=(0, 5)), line.ClosedForget(FORGET, original)
     curve = values(run(attack, target, original, forgetting, forget=Unreadable()))
     assert curve[1] < curve[0]  # one line for all pictures: here they do help
 
@@ -178,8 +178,8 @@ def test_the_decoder_stays_where_only_the_encoder_learns(original: Generator, ta
 def test_an_empty_set_teaches_nothing_and_is_named(original: Generator) -> None:
     forgetting = line.ClosedForget(FORGET, original)
     scene = line.scene(original, forgetting, forget=Empty())
-    assert Relearn(on="forget").why_not(scene) == "the forget set is empty"
-    assert Relearn(on="retain").why_not(scene) is None
+    assert Relearn(source="forget").why_not(scene) == "the forget set is empty"
+    assert Relearn(source="retain").why_not(scene) is None
 
 
 def test_a_generator_that_is_held_still_cannot_be_trained(original: Generator, target: Generator) -> None:

@@ -32,7 +32,7 @@ def test_a_curve_is_told_where_forgetting_is_least_after_some_effort() -> None:
 
 
 def test_variants_are_named_by_what_they_differ_in() -> None:
-    both = [curve(on="retain", part="all", images=None), curve(on="forget", part="all", images=10)]
+    both = [curve(source="retain", part="all", images=None), curve(source="forget", part="all", images=10)]
     lines = attacked.headlines({"attacks": [*both, {"kind": "probe", "not_made": "too few images"}]})
     assert [line["name"] for line in lines] == ["relearn, retain", "relearn, forget, images 10"]
 

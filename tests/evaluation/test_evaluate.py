@@ -202,7 +202,7 @@ def test_attacks_are_scored_as_the_report_is_on_the_unlearned_model_and_on_the_r
     trained: Trained, repository: Path
 ) -> None:
     """Their first point is what the report says of the first draw of the corruption, and so is nothing new."""
-    walk, learn = {"kind": "interpolate", "steps": 2}, {"kind": "relearn", "on": "forget", "steps": [0, 2]}
+    walk, learn = {"kind": "interpolate", "steps": 2}, {"kind": "relearn", "source": "forget", "steps": [0, 2]}
     params = _watching(repository, "5", **{"evaluate.attacks": [walk, learn], "evaluate.seeds": [0, 1]})
     plain = evaluate.run(_watching(repository, "5", **{"evaluate.seeds": [0, 1]}), trained.batch, silent)
     before = files.read_json(trained.batch.report)

@@ -73,7 +73,7 @@ def test_an_attack_is_a_curve_a_table_and_its_fields() -> None:
         "kind": "relearn",
         "finding": "curve",
         "signal": None,
-        "recipe": {"kind": "relearn", "on": HOSTILE, "images": None},
+        "recipe": {"kind": "relearn", "source": HOSTILE, "images": None},
         "set": "forget_holdout",
         "images": 70,
         "effort_unit": "steps",

@@ -55,7 +55,7 @@ def test_a_model_that_is_shown_nothing_is_judged_by_how_well_it_knows_whole_pict
     """From a request to a certificate: every score is measured, and so are pictures of its own and their likelihood."""
     monkeypatch.setattr(in_domain, "_STEPS", 20)  # how well features tell classes apart is tested elsewhere
     whole = {"evaluate.drawn": {"images": 40}, "evaluate.likelihood": {"images": 3, "probes": 2, "steps": 4}, **LEARNT}
-    relearn = {"kind": "relearn", "on": "forget", "steps": [0, 2]}
+    relearn = {"kind": "relearn", "source": "forget", "steps": [0, 2]}
     done = line.run("b1", compute=SameProcess(), **{**DDPM, **whole, "evaluate.attacks": [relearn]})
     assert materialized(done).keys() == set(STAGES), errors(done)
     batch = line.batch("b1")

@@ -33,7 +33,7 @@ from unlearning.verbs import _kinds
         ("evaluate.metrics", [{"kind": "fid"}], "evaluate.metrics: no metric of kind 'fid'; known kinds: copy, fr"),
         ("evaluate.corruption", {"kind": "center_hole", "sides": 1}, "evaluate.corruption: .*no key 'sides'"),
         ("evaluate.attacks", [{"kind": "relern"}], "evaluate.attacks: no attack of kind 'relern'; known .*relearn"),
-        ("evaluate.attacks", [{"kind": "relearn", "on": "proxy"}], "evaluate.attacks: attack 'relearn': 'on' "),
+        ("evaluate.attacks", [{"kind": "relearn", "source": "proxy"}], "evaluate.attacks: attack 'relearn': 'source' "),
     ],
 )
 def test_every_choice_is_looked_up_before_anything_is_trained(

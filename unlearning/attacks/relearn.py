@@ -6,9 +6,9 @@ Fine-tune on what an attacker has, with the generator's own training loss L, and
     forgetting(t) = forgetting of theta_t
 
 What it reports: forgetting on images that were not among the k (the evaluation's held-out ones, where there are such).
-`on: retain` teaches nothing of what was forgotten: what comes back was still in the weights. The retain images are
+`source: retain` teaches nothing of what was forgotten: what comes back was still in the weights. The retain images are
 those of the batch's retain set, so where `retain.mode` is other_classes or other_dataset it is relearning on a proxy,
-as by one who has no training image at all. `on: forget` teaches it to the reference, too, which has to learn it for
+as by one who has no training image at all. `source: forget` teaches it to the reference, too, which has to learn it for
 the first time; the signal is how much lower the target's curve runs.
 Search: learning_rate 1e-4 to 3e-3, steps up to a tenth of the original's budget, images 1 to all of them.
 """
@@ -35,7 +35,7 @@ from unlearning.types import Pair, Rows
 class Relearn(Attack, kind="relearn"):
     """Fine-tunes the target on retain images, or on k forget images, with the generator's own loss."""
 
-    on: Literal["retain", "forget"] = Field("retain", description="the set that the attacker has images of")
+    source: Literal["retain", "forget"] = Field("retain", description="the set that the attacker has images of")
     images: int | None = Field(None, ge=1, description="k, how many of them, evenly over the set; null = all")
     steps: tuple[int, ...] = Field(
         (0, 10, 30, 100),
@@ -61,18 +61,18 @@ class Relearn(Attack, kind="relearn"):
             return (whole,)
         steps = (0, 10, 30, 100, 300)
         halves = (cls(steps=steps, part="encoder"), cls(steps=steps, part="decoder"))
-        return (cls(steps=steps), *halves, cls(on="forget", images=10, steps=(0, 10, 30, 100)))
+        return (cls(steps=steps), *halves, cls(source="forget", images=10, steps=(0, 10, 30, 100)))
 
     def why_not(self, scene: Scene) -> str | None:
         """It needs an image to learn from."""
-        return None if len(scene.retain if self.on == "retain" else scene.forget) else f"the {self.on} set is empty"
+        return None if len(scene.retain if self.source == "retain" else scene.forget) else f"the {self.source} set is empty"
 
     def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
         """A point for each of `steps`. Raises ParamsError if nothing can be trained.
 
         torch's global stream is as before.
         """
-        learner, source = copy.deepcopy(target), (scene.retain if self.on == "retain" else scene.forget).images
+        learner, source = copy.deepcopy(target), (scene.retain if self.source == "retain" else scene.forget).images
         optimizer = torch.optim.AdamW(self._moving(learner), lr=self.learning_rate, weight_decay=0.0)
         done, found = 0, []
         with torch.random.fork_rng(devices=[scene.device] if scene.device.type == "cuda" else []):
