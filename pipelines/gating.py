@@ -1,5 +1,6 @@
 """The gates as Dagster shows them: one check a criterion, each from the same call of unlearning.gates.evaluate."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,16 @@ from unlearning.evidence import promotion
 from unlearning.gates import Criterion, Verdict
 
 GATED = "certificate"  # why not the report: infra/decisions, "Where the gates stand in the graph"
+ALONE = (  # criteria with a check of their own
+    "integrity",
+    "goal",  # shown by integrity
+    "retention",
+    "forgetting",
+    "forgetting_trained",
+    "reference_distance",
+    "over_forgetting",
+    "sibling_retention",
+)
 
 
 def gate_check(criterion: str, description: str, blocking: bool = True) -> dg.AssetChecksDefinition:
@@ -29,6 +40,45 @@ def gate_check(criterion: str, description: str, blocking: bool = True) -> dg.As
         return judged(verdict, criterion, blocking)
 
     return check
+
+
+def gathered_check(name: str, description: str, belongs: Callable[[str], bool]) -> dg.AssetChecksDefinition:
+    """One check of all criteria whose name `belongs`: which there are, only the parameters know.
+
+    It blocks where one of them does; where only advice fails it warns.
+    """
+
+    @dg.asset_check(asset=GATED, name=name, description=description, blocking=True, partitions_def=deletion_batch)
+    def check(context: dg.AssetCheckExecutionContext, workbench: Workbench) -> dg.AssetCheckResult:
+        params, batch = opened(workbench, context.partition_key)
+        try:
+            verdict = promotion.judge(params, batch, rehash=False)
+        except UnlearningError as error:
+            return _result(False, True, str(error), {})
+        return gathered([one for one in verdict.criteria if belongs(one.name)])
+
+    return check
+
+
+def is_an_attack(criterion: str) -> bool:
+    """Whether the criterion is one of gates.attacks."""
+    return criterion.startswith("attack_")
+
+
+def is_a_metric(criterion: str) -> bool:
+    """Whether the criterion is one of gates.metrics."""
+    return criterion not in ALONE and not is_an_attack(criterion)
+
+
+def gathered(criteria: Sequence[Criterion]) -> dg.AssetCheckResult:
+    """What the verdict says of several criteria. None at all passes, saying so."""
+    if not criteria:
+        return _result(True, True, "no threshold is set", {})
+    missed = [one for one in criteria if one.status != "pass"]
+    blocking = any(one.blocking for one in missed)
+    words = "; ".join(f"{one.name}: {one.sentence}" for one in missed) or "all of them hold"
+    shown = {f"{one.name}.{name}": value for one in criteria for name, value in _numbers(one).items()}
+    return _result(not missed, blocking or not missed, words, shown)
 
 
 def judged(verdict: Verdict, criterion: str, blocking: bool) -> dg.AssetCheckResult:

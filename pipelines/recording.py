@@ -16,6 +16,7 @@ from unlearning import files
 from unlearning.evidence import lineage, plan
 from unlearning.evidence.lineage import Record
 from unlearning.params import Params
+from unlearning.report.attacked import glance
 from unlearning.stages import Stage
 from unlearning.workspace import BatchFolder
 
@@ -30,6 +31,7 @@ ARTIFACTS: Mapping[str, tuple[str, ...]] = {
     "certificate": ("certificate.json",),
     "interim_filter": ("filter.json",),
 }
+_ENDS = {"value": "", "low": ".low", "high": ".high"}
 _CONTEXTS = {"image_dataset": "source", "forget_manifest": "forget", "retain_proxy_set": "retain"}
 
 
@@ -56,7 +58,8 @@ def outputs(run: Run, record: Record, params: Params, batch: BatchFolder) -> Non
     numbers = {name: value for name, value in flat(record.facts) if isinstance(value, int | float)}
     run.metric({name: float(value) for name, value in numbers.items() if not isinstance(value, bool)}, step=0)
     if record.asset == "evaluation_report":
-        run.metric(_scores(batch), step=0)
+        report = files.read_json(batch.report)
+        run.metric({**_scores(report), **_attacks(report)}, step=0)
     run.artifact(batch.lineage(record.asset), "lineage")
     folder = batch.asset(record.asset)
     for pattern in ARTIFACTS.get(record.asset, ()):
@@ -78,16 +81,32 @@ def _version(run: Run, record: Record, params: Params, batch: BatchFolder) -> No
         registry.propose(run, model)
 
 
-def _scores(batch: BatchFolder) -> dict[str, float]:
+def _scores(report: Mapping[str, Any]) -> dict[str, float]:
     """`forgetting`, `forgetting.low`, … from report.json."""
-    scores = files.read_json(batch.report).get("scores", {})
     return {
         name if part == "value" else f"{name}.{part}": float(score[part])
-        for name, score in scores.items()
+        for name, score in report.get("scores", {}).items()
         if score is not None
         for part in ("value", "low", "high")
         if score.get(part) is not None
     }
+
+
+def _attacks(report: Mapping[str, Any]) -> dict[str, float]:
+    """`attack.relearn.signal`, `.forgetting_least`, `attack.probe.auc_unlearned`, …: of each kind the worst variant."""
+    numbers: dict[str, float | None] = {}
+    for row in glance(report):
+        line, name = row["line"], f"attack.{row['kind']}"
+        if line is None:
+            continue
+        signal = line["signal"] or {}
+        numbers |= {f"{name}.signal{end}": signal.get(part) for part, end in _ENDS.items()}
+        if line["finding"] == "curve":
+            numbers |= {f"{name}.forgetting_before": line["start"], f"{name}.forgetting_least": line["unlearned"]}
+            numbers[f"{name}.forgetting_reference"] = line["reference"]
+        elif line["finding"] == "told":
+            numbers |= {f"{name}.auc_{role}": line[role] for role in ("original", "unlearned", "reference")}
+    return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
 def _text(value: Any) -> str:

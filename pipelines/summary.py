@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearning.gates import Verdict
+from unlearning.report.attacked import glance
 
 ROLES = ("original", "unlearned", "reference")
 SETS = {
@@ -25,6 +26,7 @@ def text(report: Mapping[str, Any], verdict: Verdict) -> str:
         table(("set", "images", *ROLES), _errors(report)),
         "Scores: 0 = like the original, 1 = as wrong as the mean picture (retention: 1 minus that)",
         table(("score", "value", f"{report.get('confidence', 0.95):.0%} interval", "measured on"), _scores(report)),
+        *_attack_parts(report),
         f"Gates of the goal {verdict.goal}",
         table(("gate", "verdict", "why"), _gates(verdict)),
         f"verdict: {verdict.word}",
@@ -64,6 +66,23 @@ def _scores(report: Mapping[str, Any]) -> list[list[str]]:
         for name, score in report["scores"].items()
         if score is not None
     ]
+
+
+def _attack_parts(report: Mapping[str, Any]) -> list[str]:
+    """A line a kind of attack, its worst variant; nothing where none was made."""
+    rows = [_attack(row) for row in glance(report) if row["line"] is not None]
+    head = ("attack", *ROLES, "signal", "what it tries")
+    title = "Attacks: forgetting where it is least (of the unlearned model before → after), or AUC (0.5 = a coin)"
+    return [title, table(head, rows)] if rows else []
+
+
+def _attack(row: Mapping[str, Any]) -> list[str]:
+    line = row["line"]
+    signal = None if line["signal"] is None else line["signal"]["value"]
+    before = "" if line["start"] is None else f"{_number(line['start'], 3)} → "
+    numbers = {role: _number(line[role], 3) for role in ROLES} | {"unlearned": before + _number(line["unlearned"], 3)}
+    tries = f"{row['tries']}{' (blind here)' if line['blind'] else ''}"
+    return [row["title"], *(numbers[role] for role in ROLES), _number(signal, 3), tries]
 
 
 def _gates(verdict: Verdict) -> list[list[str]]:

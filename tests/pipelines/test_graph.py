@@ -63,7 +63,9 @@ def test_the_checks_say_what_the_gates_say(ran: Ran) -> None:
         assert said[criterion.name].description == criterion.sentence
         assert said[criterion.name].partition == "b1"
     rest = said.keys() - {criterion.name for criterion in verdict.criteria}
-    assert rest == {"reference_distance", "sibling_retention"}
+    assert rest == {"reference_distance", "sibling_retention", "attacks", "metrics"}
+    assert said["attacks"].passed
+    assert said["attacks"].description == "no threshold is set"
     assert said["sibling_retention"].description == "gates.sibling_retention_at_least is not set"
     assert said["reference_distance"].passed
     assert said["reference_distance"].description == "does not apply to the goal unreconstructable"

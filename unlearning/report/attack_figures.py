@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unlearning.report import attack_view
+from unlearning.report import attacked
 from unlearning.report.charts import Points
 from unlearning.report.figures import ROLE_COLOURS, SET_NAMES, png
 
@@ -18,7 +18,7 @@ _MARKERS = {"original": "s", "unlearned": "o", "reference": "D"}
 
 def attacks(report: Mapping[str, Any]) -> bytes | None:
     """One row a kind, its worst variant: forgetting before and after, or AUC; None where no attack was made."""
-    lines = [row["line"] | {"title": row["title"]} for row in attack_view.glance(report) if row["line"] is not None]
+    lines = [row["line"] | {"title": row["title"]} for row in attacked.glance(report) if row["line"] is not None]
     curves, tellings, epsilons = (
         [one for one in lines if one["finding"] == finding] for finding in ("curve", "told", "epsilon")
     )

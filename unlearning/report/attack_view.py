@@ -1,4 +1,4 @@
-"""Attacks as a page shows them: one row a kind, then every attack with its chart, its table and its numbers."""
+"""Attacks as a page shows them: every one with its chart, its table and its numbers."""
 
 from __future__ import annotations
 
@@ -8,54 +8,10 @@ from typing import Any
 from markupsafe import Markup
 
 from unlearning.report import charts
-from unlearning.report.attacked import headlines
+from unlearning.report.attacked import TRIES, headlines, titled
 from unlearning.report.charts import ROLES, Spread
 
 Json = Mapping[str, Any]
-
-# What an attack tries, for who reads one line of it. A kind that is not here goes by its name.
-TRIES = {
-    "relearn": "fine-tune it, watch memories return",
-    "interpolate": "walk back toward the original's weights",
-    "fresh_decoder": "read its embeddings with another decoder",
-    "inverse_network": "learn back from output to image",
-    "perturbed": "change a little what it sees",
-    "other_holes": "hide other parts of images",
-    "partial_diffusion": "let the original draw the beginning",
-    "membership": "tell what training saw",
-    "exposure": "tell which images were forgotten",
-    "retained_privacy": "tell which kept images trained it",
-    "probe": "read forgotten images off every layer",
-    "epsilon_score": "tell unlearned models from retrained",
-}
-
-
-def titled(kind: str) -> str:
-    """A kind in words."""
-    return kind.replace("_", " ")
-
-
-def glance(report: Json) -> list[dict[str, Any]]:
-    """One row a kind, its worst variant: {kind, title, tries, variants, line, not_made}; `line` None = not made.
-
-    Worst = the largest signal; a variant that measured none is worse than one that measured little.
-    """
-    by_kind: dict[str, list[dict[str, Any]]] = {}
-    for line in headlines(report):
-        by_kind.setdefault(line["kind"], []).append(line)
-    silent = {entry["kind"]: entry["not_made"] for entry in report.get("attacks", ()) if "not_made" in entry}
-    kinds = list(dict.fromkeys(entry["kind"] for entry in report.get("attacks", ())))
-    return [
-        {
-            "kind": kind,
-            "title": titled(kind),
-            "tries": TRIES.get(kind, titled(kind)),
-            "variants": len(by_kind.get(kind, ())),
-            "line": max(by_kind[kind], key=_loudness) if kind in by_kind else None,
-            "not_made": silent.get(kind),
-        }
-        for kind in kinds
-    ]
 
 
 def details(report: Json) -> list[dict[str, Any]]:
@@ -76,11 +32,6 @@ def details(report: Json) -> list[dict[str, Any]]:
 def separations(found: Json, role: str) -> dict[str, Spread | None]:
     """AUC and interval of every score, by its name."""
     return {one["name"]: charts.spread(one, "auc") for one in found[role]["separations"]}
-
-
-def _loudness(line: Mapping[str, Any]) -> tuple[bool, float]:
-    signal = line["signal"]
-    return signal is None, 0.0 if signal is None else float(signal["value"])
 
 
 def _entry(entry: Json, line: Json) -> dict[str, Any]:

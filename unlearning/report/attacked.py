@@ -12,6 +12,22 @@ Json = Mapping[str, Any]
 _ROLES = ("original", "unlearned", "reference")
 _UNTOLD = {"kind", "corruptions"}  # fields that are no words of a title
 
+# What an attack tries, for who reads one line of it. A kind that is not here goes by its name.
+TRIES = {
+    "relearn": "fine-tune it, watch memories return",
+    "interpolate": "walk back toward the original's weights",
+    "fresh_decoder": "read its embeddings with another decoder",
+    "inverse_network": "learn back from output to image",
+    "perturbed": "change a little what it sees",
+    "other_holes": "hide other parts of images",
+    "partial_diffusion": "let the original draw the beginning",
+    "membership": "tell what training saw",
+    "exposure": "tell which images were forgotten",
+    "retained_privacy": "tell which kept images trained it",
+    "probe": "read forgotten images off every layer",
+    "epsilon_score": "tell unlearned models from retrained",
+}
+
 
 def headlines(report: Json) -> list[dict[str, Any]]:
     """One line an attack: {name, kind, finding, start, original, unlearned, reference, signal, blind, status}.
@@ -34,6 +50,34 @@ def headlines(report: Json) -> list[dict[str, Any]]:
             "status": judged.get(f"attack_{entry['kind']}"),
         }
         for entry in made
+    ]
+
+
+def titled(kind: str) -> str:
+    """A kind in words."""
+    return kind.replace("_", " ")
+
+
+def glance(report: Json) -> list[dict[str, Any]]:
+    """One row a kind, its worst variant: {kind, title, tries, variants, line, not_made}; `line` None = not made.
+
+    Worst = the largest signal; a variant that measured none is worse than one that measured little.
+    """
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for line in headlines(report):
+        by_kind.setdefault(line["kind"], []).append(line)
+    silent = {entry["kind"]: entry["not_made"] for entry in report.get("attacks", ()) if "not_made" in entry}
+    kinds = list(dict.fromkeys(entry["kind"] for entry in report.get("attacks", ())))
+    return [
+        {
+            "kind": kind,
+            "title": titled(kind),
+            "tries": TRIES.get(kind, titled(kind)),
+            "variants": len(by_kind.get(kind, ())),
+            "line": max(by_kind[kind], key=_loudness) if kind in by_kind else None,
+            "not_made": silent.get(kind),
+        }
+        for kind in kinds
     ]
 
 
@@ -76,6 +120,11 @@ def _mean(lines: Sequence[Json]) -> dict[str, Any]:
         "judged": any(line["status"] is not None for line in lines),
         "seeds": len(lines),
     }
+
+
+def _loudness(line: Mapping[str, Any]) -> tuple[bool, float]:
+    signal = line["signal"]
+    return signal is None, 0.0 if signal is None else float(signal["value"])
 
 
 def _numbers(entry: Json) -> dict[str, Any]:

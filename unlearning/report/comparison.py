@@ -8,7 +8,7 @@ from typing import Any
 
 from unlearning import files
 from unlearning.report import standing_view
-from unlearning.report.attack_view import glance
+from unlearning.report.attacked import glance
 
 Json = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from unlearning import files
 from unlearning.report import charts, standing_view
-from unlearning.report.attack_view import titled
+from unlearning.report.attacked import titled
 from unlearning.report.charts import Stand, Voice
 from unlearning.report.comparison import Told
 from unlearning.report.figures import png

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from unlearning.report import attack_view, charts, figures, standing_view
+from unlearning.report import attack_view, attacked, charts, figures, standing_view
 from unlearning.report.charts import Points
 from unlearning.report.figures import SET_NAMES, Rows
 
@@ -92,7 +92,7 @@ def render(report: Mapping[str, Any], aside: Aside) -> str:
             error_name=figures.ERROR_NAMES[measure],
             metrics=_columns(report),
             scores={name: (*words, report["scores"].get(name)) for name, words in _titles(report).items()},
-            glance=attack_view.glance(report),
+            glance=attacked.glance(report),
             standing=standing_view.plots(report),
             grids={name: _strips(rows) for name, rows in aside.shown.items()},
             hidden=[name for name in report["sets"] if name not in aside.shown],

@@ -53,12 +53,11 @@ def made(
 ) -> Points:
     """Model -> set -> [N, 2], read back where it was made before; empty where no map is asked for.
 
-    `report.map` asks for one, and so do the profiles standard and audit where it says nothing. A model whose
-    embedding is not finite has no map.
+    `report.map` asks for one, and so do the profiles standard and audit where it says nothing. Of a few images there
+    is none, and none of a model whose embedding is not finite.
     """
-    asked = params.report.map
     rows = _shares({name: len(tables[name]) for name in SETS if name in tables})
-    if not (params.evaluate.profile in ("standard", "audit") if asked is None else asked) or _few(rows):
+    if not asked(params) or _few(rows):
         return {}
     path = batch.workspace.work("maps") / f"{digests.of_value(_content(params, batch, tables, rows, subjects))}.npz"
     found = _read(path)
@@ -72,6 +71,12 @@ def made(
         log(Progress("embedding map", len(subjects.models), len(subjects.models)))
         _write(path, found)
     return found
+
+
+def asked(params: Params) -> bool:
+    """Whether a report is to have a map."""
+    wanted = params.report.map
+    return params.evaluate.profile in ("standard", "audit") if wanted is None else wanted
 
 
 def _few(rows: Mapping[str, Tensor]) -> bool:

@@ -86,7 +86,7 @@ def _aside(
         points=beside.points,
         timings=[
             *_timed.stages(batch),
-            *((what, seconds, 0.0) for what, seconds in beside.clock.seconds.items()),
+            *((what, seconds, 0.0) for what, seconds in sorted(beside.clock.seconds.items())),
             *((f"attack {kind}", seconds, 0.0) for kind, seconds in beside.attacks.items()),
         ],
         machine=beside.clock.machine,
