@@ -89,7 +89,7 @@ def _aside(
             *((what, seconds, 0.0) for what, seconds in sorted(beside.clock.seconds.items())),
             *((f"attack {kind}", seconds, 0.0) for kind, seconds in beside.attacks.items()),
         ],
-        machine=beside.clock.machine,
+        machine=dict(sorted(beside.clock.machine.items())),
         not_shown=claims.not_claimed("", report, verdict),
     )
 
