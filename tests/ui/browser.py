@@ -64,6 +64,22 @@ class Page:
         path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"]))
         return path
 
+    def dress(self, width: int, dark: bool, paper: bool = False) -> None:
+        """As on a screen of that width, in light or in dark, or as it is printed."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._ask("Emulation.setEmulatedMedia", media="print" if paper else "", features=[scheme])
+
+    def whole_picture(self, path: Path) -> Path:
+        """Keep all of the page as PNG, not only what is seen."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        height = int(self._value("document.documentElement.scrollHeight"))
+        width = int(self._value("document.documentElement.clientWidth"))
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, 16_000), "scale": 1}
+        shot = self._ask("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
+        return path
+
     def _value(self, script: str) -> Any:
         for _ in range(20):  # a navigation ends the script with the page it ran in
             said = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
