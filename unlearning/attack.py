@@ -112,6 +112,7 @@ class Curve:
     effort_unit: str
     places: Sequence[str] = ()  # what each point is, where effort is a place in a list and no scale
     numbers: Mapping[str, float] = field(default_factory=dict)  # what else it found, by name
+    teaches: bool = False  # True: it brings along what was forgotten, and so gives it to any model
 
 
 @dataclass(frozen=True, slots=True)

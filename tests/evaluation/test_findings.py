@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def test_what_must_not_be_restored_is_judged_by_what_comes_back_at_all() -> None
                               "meaning": "known again"}  # fmt: skip
     assert entry(curve(0.9, 0.95), curve(0.1, 0.0), "unreconstructable")["signal"]["value"] == pytest.approx(-0.05)
     assert entry(curve(0.9), curve(0.1), "unreconstructable")["signal"] is None
+
+
+def test_an_attack_that_teaches_is_judged_beside_the_reference_that_it_teaches_too() -> None:
+    taught = [replace(one, teaches=True) for one in (curve(0.9, 0.2), curve(0.8, 0.3))]
+    assert entry(*taught, "unreconstructable")["signal"]["value"] == pytest.approx(0.1)
 
 
 def test_worse_than_knowing_nothing_is_knowing_nothing() -> None:
@@ -108,7 +114,7 @@ def test_an_attack_that_cannot_tell_what_it_should_is_blind(shift: float, blind:
 @pytest.mark.parametrize(
     "finding",
     [
-        Curve([0, 1], [forgotten(0.5, 0.3), forgotten(0.1, 0.3)], "steps", ("here", "there"), {"ratio": np.inf}),
+        Curve([0, 1], [forgotten(0.5, 0.3), forgotten(0.1, 0.3)], "steps", ("here", "there"), {"ratio": np.inf}, True),
         Told([Separation("a", np.array([0.1, np.nan]), np.array([3.0]))], ("x", "y"), True, "original", {"cka": 0.25}),
     ],
     ids=["curve", "told"],
@@ -128,7 +134,8 @@ def test_what_was_found_is_kept_to_the_bit(finding: Finding, tmp_path: Path) -> 
 def _flat(finding: Finding) -> list[Any]:
     if isinstance(finding, Curve):
         points = [[point.errors, point.original, point.nothing] for point in finding.forgetting]
-        return [list(finding.effort), points, finding.effort_unit, list(finding.places), dict(finding.numbers)]
+        places = list(finding.places)
+        return [list(finding.effort), points, finding.effort_unit, places, dict(finding.numbers), finding.teaches]
     each = [[one.name, one.one, one.other] for one in finding.separations]
     return [each, list(finding.groups), finding.two_sided, finding.beside, dict(finding.numbers)]
 

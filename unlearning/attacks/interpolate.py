@@ -48,7 +48,7 @@ class Interpolate(Attack, kind="interpolate"):
             for name, weight in self._weights(walker).items():
                 weight.copy_(torch.lerp(start[name], end[name].to(weight), share))  # exact at 0 and at 1
             found.append(scene.forgetting(walker))
-        return Curve(shares, found, "share of the way")
+        return Curve(shares, found, "share of the way", teaches=True)
 
     def _weights(self, generator: Generator) -> dict[str, Tensor]:
         """By name, in place: writing to one changes the generator."""

@@ -65,7 +65,11 @@ class Relearn(Attack, kind="relearn"):
 
     def why_not(self, scene: Scene) -> str | None:
         """It needs an image to learn from."""
-        return None if len(scene.retain if self.source == "retain" else scene.forget) else f"the {self.source} set is empty"
+        return (
+            None
+            if len(scene.retain if self.source == "retain" else scene.forget)
+            else f"the {self.source} set is empty"
+        )
 
     def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
         """A point for each of `steps`. Raises ParamsError if nothing can be trained.
@@ -81,7 +85,7 @@ class Relearn(Attack, kind="relearn"):
                     self._step(learner, optimizer, scene, source, number)
                 done = steps
                 found.append(scene.forgetting(learner.eval()))
-        return Curve([float(steps) for steps in self.steps], found, "steps")
+        return Curve([float(steps) for steps in self.steps], found, "steps", teaches=self.source == "forget")
 
     def _step(
         self, learner: Generator, optimizer: torch.optim.Optimizer, scene: Scene, source: ImageSource, number: int

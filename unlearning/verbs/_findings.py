@@ -7,7 +7,8 @@
 
 `beyond` is 0 for a model that is like one which never saw the images, whatever the attack brings by itself: that is
 what the goal never_seen asks. Who asked that images be unreconstructable is not helped by a model that never saw them
-and draws them as well, so of a curve that goal's signal is `back`. Intervals are bootstraps over images, the same
+and draws them as well, so of a curve that goal's signal is `back`, but where the attack itself brings along
+what was forgotten (images, or the original's weights): that gives it to who never saw them, too. Intervals are bootstraps over images, the same
 images of both models.
 """
 
@@ -35,7 +36,7 @@ def entry(found: Mapping[str, Finding], control: Separation | None, plan: Evalua
             **({"places": list(first.places)} if first.places else {}),
             **{role: _curve(one, plan) for role, one in curves.items()},
             "signal": _back(curves["unlearned"], plan)
-            if goal == "unreconstructable"
+            if goal == "unreconstructable" and not first.teaches
             else _recovered(curves["unlearned"], curves["reference"], plan),
         }
     told = {role: one for role, one in found.items() if isinstance(one, Told)}

@@ -26,6 +26,7 @@ def write(path: Path, finding: Finding, seconds: float) -> None:
     about: dict[str, Any] = {"seconds": seconds, "numbers": list(finding.numbers)}
     if isinstance(finding, Curve):
         about |= {"effort": list(finding.effort), "unit": finding.effort_unit, "places": list(finding.places)}
+        about["teaches"] = finding.teaches
         for place, point in enumerate(finding.forgetting):
             arrays |= {f"{place}.{part}": getattr(point, part) for part in _ERRORS}
     else:
@@ -46,7 +47,7 @@ def read(path: Path) -> tuple[Finding, float] | None:
     finding: Finding
     if "unit" in about:
         points = [Forgotten(*(arrays[f"{place}.{part}"] for part in _ERRORS)) for place in range(len(about["effort"]))]
-        finding = Curve(about["effort"], points, about["unit"], tuple(about["places"]), numbers)
+        finding = Curve(about["effort"], points, about["unit"], tuple(about["places"]), numbers, about["teaches"])
     else:
         told = [
             Separation(name, *(arrays[f"{place}.{part}"] for part in _SIDES))
