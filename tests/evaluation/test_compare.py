@@ -24,10 +24,10 @@ from unlearning.workspace import Workspace
 WEIGHTS = {"original": "a", "reference": "b", "unlearned": "c"}
 
 
-def curve(*values: float | None, name: str = "relearn", on: str = "retain") -> dict[str, Any]:
+def curve(*values: float | None, name: str = "relearn", source: str = "retain") -> dict[str, Any]:
     line = {"effort": [float(place) for place in range(len(values))], "forgetting": list(values)}
     signal = {"value": 0.25, "low": 0.125, "high": 0.375}
-    one = {"recipe": {"kind": name, "on": on}, "finding": "curve", "effort_unit": "steps", "set": "forget_holdout"}
+    one = {"recipe": {"kind": name, "source": source}, "finding": "curve", "effort_unit": "steps", "set": "forget_holdout"}
     flat = {**line, "forgetting": [1.0] * len(values)}
     return {"kind": name, **one, "images": 70, "original": flat, "unlearned": line, "reference": flat, "signal": signal}
 
@@ -91,7 +91,7 @@ def test_the_same_attack_is_overlaid_and_another_is_not(workspace: Workspace, tm
     assert HOSTILE not in html
     assert "as evaluated" in html
     assert "How well images are told apart" in html
-    other = [alike[0], at(tmp_path, "c", attacks=[curve(0.9, 0.25, on="forget")])]
+    other = [alike[0], at(tmp_path, "c", attacks=[curve(0.9, 0.25, source="forget")])]
     _, html = compared(other, workspace, tmp_path)
     assert "The same attack on each" not in html
 
