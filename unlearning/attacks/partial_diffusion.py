@@ -102,7 +102,8 @@ class PartialDiffusion(Attack, kind="partial_diffusion"):
         else:
             points, pictures = self._in_hole(target, scene, shares)
         ccs, crs = concealment(pictures[1:], own, pictures[0])
-        return Curve(list(shares, teaches=True), points, "share of the steps", numbers={"CCS": ccs, "CRS": crs})
+        numbers = {"CCS": ccs, "CRS": crs}
+        return Curve(list(shares), points, "share of the steps", numbers=numbers, teaches=True)
 
     def _in_hole(self, target: Generator, scene: Scene, shares: tuple[float, ...]) -> _Found:
         mean = _lessons.mean_picture(scene.retain)

@@ -7,9 +7,9 @@
 
 `beyond` is 0 for a model that is like one which never saw the images, whatever the attack brings by itself: that is
 what the goal never_seen asks. Who asked that images be unreconstructable is not helped by a model that never saw them
-and draws them as well, so of a curve that goal's signal is `back`, but where the attack itself brings along
-what was forgotten (images, or the original's weights): that gives it to who never saw them, too. Intervals are bootstraps over images, the same
-images of both models.
+and draws them as well, so of a curve that goal's signal is `back`, but where the attack itself brings along what was
+forgotten (images, or the original's weights): that gives it to who never saw them, too. Intervals are bootstraps over
+images, the same images of both models.
 """
 
 from __future__ import annotations
