@@ -27,7 +27,12 @@ WEIGHTS = {"original": "a", "reference": "b", "unlearned": "c"}
 def curve(*values: float | None, name: str = "relearn", source: str = "retain") -> dict[str, Any]:
     line = {"effort": [float(place) for place in range(len(values))], "forgetting": list(values)}
     signal = {"value": 0.25, "low": 0.125, "high": 0.375}
-    one = {"recipe": {"kind": name, "source": source}, "finding": "curve", "effort_unit": "steps", "set": "forget_holdout"}
+    one = {
+        "recipe": {"kind": name, "source": source},
+        "finding": "curve",
+        "effort_unit": "steps",
+        "set": "forget_holdout",
+    }
     flat = {**line, "forgetting": [1.0] * len(values)}
     return {"kind": name, **one, "images": 70, "original": flat, "unlearned": line, "reference": flat, "signal": signal}
 
