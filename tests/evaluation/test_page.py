@@ -112,6 +112,8 @@ def test_a_kind_stands_at_a_glance_by_its_worst_variant_with_its_gate() -> None:
     assert "<details><summary>probe" in html
     assert HOSTILE not in html
     assert "CKA, level 1" in html
+    assert "tells as much" not in html
+    assert "tells as much" in render({}, attacks=[told(two_sided=True)])
 
 
 def test_an_epsilon_score_is_a_table_and_what_is_unknown_is_left_out() -> None:

@@ -58,7 +58,7 @@ def embedding_map(points: Points) -> bytes | None:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     figure.suptitle("t-SNE of encoders: a picture, not evidence", fontsize=9, color="#667085")
-    return png(figure)
+    return png(figure, dpi=85)  # as it is, it fits into Dagster's event log
 
 
 def _rows(axis: Axes, lines: list[dict[str, Any]], title: str, levels: tuple[float, ...]) -> None:
