@@ -53,7 +53,9 @@ def test_the_two_classes_nearest_to_any_forgotten_one_are_named_nearest_first() 
 def test_where_whole_people_are_forgotten_people_are_named() -> None:
     holdout = rows("xxxx", ["q", "r", "s", "q"])
     found = chosen(rows("xx", ["p", "p"]), holdout, [0, 0], [3, -1, 2, 3])
-    assert (found.said["of"], found.said["names"]) == ("subject", ["r", "s"])
+    assert found.table is not None
+    assert set(found.table["subject"].to_pylist()) == {"r", "s"}
+    assert (found.said["of"], found.said["names"]) == ("subject", ["person 1", "person 2"])  # a report names nobody
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_errors_are_also_said_of_each_person_where_people_have_several_images() 
     table = rows("xxx", ["p", "q", "p"])
     errors = np.array([[1.0], [2.0], [5.0]])
     summary = _set_summary(Measured("forget", table, {"original": {"mse": errors}}, {"original": {}}))
-    assert summary["mse_by_subject"] == {"p": {"original": 3}, "q": {"original": 2}}
+    assert summary["mse_by_subject"] == {"person 1": {"original": 3}, "person 2": {"original": 2}}
     for people in (["", "", ""], ["p", "q", "r"]):
         alone = Measured("forget", rows("xxx", people), {"original": {"mse": errors}}, {"original": {}})
         assert "mse_by_subject" not in _set_summary(alone)

@@ -54,7 +54,8 @@ def nearest(
     names = sorted(sorted(kept), key=distances.__getitem__)[:COUNT]
     how = f"nearest to the forgotten by mean features of {extractor.name}"
     found = holdout.filter(pc.is_in(holdout[of], pa.array(names)))
-    return Siblings(found, {"names": names, "of": of, "how": how})
+    said = names if of == "class" else [f"person {place}" for place in range(1, COUNT + 1)]  # a report names nobody
+    return Siblings(found, {"names": said, "of": of, "how": how})
 
 
 def named(names: tuple[str, ...]) -> dict[str, Any]:
