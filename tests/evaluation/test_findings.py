@@ -76,6 +76,18 @@ def test_a_number_that_is_none_is_no_signal(goal: str) -> None:
     assert said["unlearned"]["forgetting"] == [pytest.approx(0.9), None]
 
 
+@pytest.mark.parametrize("goal", ["never_seen", "unreconstructable"])
+def test_a_point_at_which_the_original_knows_nothing_is_passed_over(goal: str) -> None:
+    """Under a hole that it was never trained on, say. Where that is so of every point, nothing is said."""
+    there = Forgotten(np.ones(N), np.full(N, 3.0), np.full(N, 2.0))
+    some = Curve([0, 1, 2], [forgotten(0.9), there, forgotten(0.5)], "place")
+    beside = Curve([0, 1, 2], [forgotten(0.9), there, forgotten(0.9)], "place")
+    assert entry(some, beside, goal)["signal"]["value"] == pytest.approx(0.4)
+    assert entry(some, beside, goal)["unlearned"]["forgetting"][1] is None
+    none = Curve([0, 1], [forgotten(0.9), there], "place")
+    assert entry(none, none, goal)["signal"] is None
+
+
 def told(shift: float, **said: Any) -> Told:
     """Scores of N and of N + 10 images, equal but for a shift."""
     one, other = np.linspace(0, 1, N), np.linspace(0, 1, N + 10)

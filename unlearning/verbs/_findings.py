@@ -113,7 +113,10 @@ def _recovered(unlearned: Curve, reference: Curve, plan: Evaluate) -> dict[str, 
     """The most that came back over all points after the first; of an attack of one point, at that one."""
     pairs = list(zip(unlearned.forgetting, reference.forgetting, strict=True))
     pairs = pairs[1:] or pairs
-    if not all(_telling(point) for pair in pairs for point in pair):
+    if not all(_finite_numbers(point) for pair in pairs for point in pair):
+        return None
+    pairs = [pair for pair in pairs if _telling(pair[0])]  # the scale is the original's: of both or of neither
+    if not pairs:
         return None
     value = max(_known(one.value) - _known(other.value) for one, other in pairs)
     again = np.max([_known(_ratios(one, plan)) - _known(_ratios(other, plan)) for one, other in pairs], axis=0)
@@ -124,7 +127,10 @@ def _recovered(unlearned: Curve, reference: Curve, plan: Evaluate) -> dict[str, 
 def _back(unlearned: Curve, plan: Evaluate) -> dict[str, Any] | None:
     """How much more is known at most than at the first point; of an attack of one point nothing is said."""
     first, later = unlearned.forgetting[0], unlearned.forgetting[1:]
-    if not later or not all(map(_telling, unlearned.forgetting)):
+    if not all(map(_finite_numbers, unlearned.forgetting)):
+        return None
+    later = [point for point in later if _telling(point)]
+    if not later or not _telling(first):
         return None
     value = max(_known(point.value) for point in later) - _known(first.value)
     again = np.max([_known(_ratios(point, plan)) for point in later], axis=0) - _known(_ratios(first, plan))
@@ -138,8 +144,12 @@ def _known(forgetting: Any) -> Any:
 
 
 def _telling(point: Forgotten) -> bool:
-    numbers = np.stack([point.errors, point.original, point.nothing])
-    return bool(np.isfinite(numbers).all()) and math.isfinite(point.value)
+    """Whether the original itself is better there than the mean picture: under a hole it never learnt it may not be."""
+    return _finite_numbers(point) and math.isfinite(point.value)
+
+
+def _finite_numbers(point: Forgotten) -> bool:
+    return bool(np.isfinite(np.stack([point.errors, point.original, point.nothing])).all())
 
 
 def _ratios(point: Forgotten, plan: Evaluate) -> np.ndarray:
