@@ -18,7 +18,14 @@ from unlearning.params import Params
 from unlearning.verbs import _asset, certify, ingest, plan, request, resolve, retain, seal
 from unlearning.workspace import BatchFolder, Workspace
 
-TOYS = {"data.name": "toys", "data.channels": 3, "evaluate.profile": "none", "gates.attacks": {}}
+TOYS: dict[str, Any] = {
+    "data.name": "toys",
+    "data.channels": 3,
+    "unlearn.method": {"kind": "noise_target"},
+    "unlearn.scope": {"kind": "encoder"},
+    "evaluate.profile": "none",
+    "gates.attacks": {},
+}
 CLASSES = ("circle", "square", "triangle", "star")
 
 

@@ -62,7 +62,7 @@ def evaluate(report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, 
         criteria.append(
             _said("goal", "fail", f"the report's goal is {goal!r}: unreconstructable or never_seen is right")
         )
-    criteria += [_attacked(report, kind, advice) for kind, advice in gates.attacks.items()]
+    criteria += [_attacked(report, kind, advice) for kind, advice in sorted(gates.attacks.items())]
     criteria += [_bounded(report, bound) for bound in gates.metrics]
     passed = all(criterion.status == "pass" for criterion in criteria if criterion.blocking)
     return Verdict(goal, passed, tuple(criteria))

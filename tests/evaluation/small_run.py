@@ -26,6 +26,8 @@ OVERRIDES = {
     "generator.decoder_width": 32,
     "original": BUDGET,
     "unlearn.budget": {**BUDGET, "steps": 80, "learning_rate": 3e-3},
+    "unlearn.method": {"kind": "noise_target"},
+    "unlearn.scope": {"kind": "encoder"},
     "unlearn.merge.forget_weight": 1.0,
     "evaluate.profile": "none",
     "evaluate.max_images": 120,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unlearning import gates
+from unlearning import files, gates
 from unlearning.metrics._scores import kept, moved, moved_bounded
 from unlearning.rules import Advice, Bound, Gates, Threshold
 
@@ -247,6 +247,16 @@ def test_the_worst_finding_of_a_kind_is_what_its_gate_judges() -> None:
 )
 def test_an_attack_that_a_gate_asks_for_and_that_says_nothing_refuses(entries: tuple[Any, ...]) -> None:
     assert attacked(*entries).status == "not_measured"
+
+
+def test_the_order_of_criteria_is_no_matter_of_how_the_parameters_are_written() -> None:
+    """A certificate keeps them as canonical JSON, whose keys are sorted: composed again it must say the same."""
+    bounds = {kind: Advice(value=0.1, source=SOURCE) for kind in ("relearn", "exposure", "membership")}
+    orders = (GATES.model_copy(update={"attacks": bounds}), Gates.model_validate_json(
+        files.canonical(GATES.model_copy(update={"attacks": bounds}).model_dump(mode="json"))
+    ))  # fmt: skip
+    first, again = (gates.evaluate(report(), each, CHECKPOINTS).as_rows() for each in orders)
+    assert first == again
 
 
 def bounded_by(bound: Bound, **metrics: Any) -> str:

@@ -22,6 +22,7 @@ def tiny_params(repository: Path, path: Path, **gates: float) -> Path:
     tree["unlearn"]["budget"] = {**budget, "steps": 40, "learning_rate": 1e-3}
     tree["evaluate"].update(seeds=[0], bootstrap=200, max_images=120, attacked_images=32)
     tree["report"].update(show_forget_images=False, pictures=4)
+    tree["gates"]["attacks"]["relearn"]["blocking"] = False  # with so short a training it says what it likes
     for name, value in gates.items():
         tree["gates"][name]["value"] = value
     path.write_text(yaml.safe_dump(tree))
