@@ -55,7 +55,7 @@ class PartialDiffusion(Attack, kind="partial_diffusion"):
         (0.05, 0.15, 0.35, 0.55), min_length=1, description="shares of the steps that are the original's, rising"
     )
     noised: float = Field(
-        0.5, gt=0, lt=1, description="share of the schedule an image is noised to, where nothing is shown of it"
+        0.25, gt=0, lt=1, description="share of the schedule an image is noised to, where nothing is shown of it"
     )
     steps: int = Field(25, ge=2, le=1_000, description="denoising steps from there")
 
