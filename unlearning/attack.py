@@ -132,6 +132,7 @@ Finding: TypeAlias = Curve | Told
 class Attack(Recipe):
     """One way an attacker or auditor shows that something is left. Run on original, unlearned model and reference."""
 
+    tries: ClassVar[str]  # what, in a handful of words, for who reads one line of it
     needs_hole: ClassVar[bool] = False  # True: looks at what is drawn into a hole, and cannot where nothing is shown
 
     def needs(self) -> type[nn.Module]:

@@ -190,4 +190,5 @@ def test_a_larger_profile_makes_every_kind_that_a_smaller_one_does(profile: Prof
 def test_it_says_where_it_comes_from() -> None:
     for kind in Attack.kinds.values():
         assert kind.paper()
+        assert 2 <= len(kind.tries.split()) <= 8
         assert all(field.description for field in kind.model_fields.values())

@@ -37,6 +37,8 @@ _PENALTY = 1.0  # of the squared weights: five weights for dozens of images need
 class Exposure(Attack, kind="exposure"):
     """Tells images to forget from others by what the target makes of them. No weight moves."""
 
+    tries = "tell which images were forgotten"
+
     views: int = Field(8, ge=1, le=1_000, description="holes and views of the loss and of E; search 4 to 32")
     drawings: int = Field(2, ge=1, le=1_000, description="holes that are drawn into; search 1 to 8")
 

@@ -40,6 +40,7 @@ _EXAMPLES = 256  # retain images that the scale of the embedding is measured on
 class FreshDecoder(Attack, kind="fresh_decoder"):
     """Trains a decoder of its own behind the target's frozen encoder, on retain images."""
 
+    tries = "read its embeddings with another decoder"
     needs_hole = True
 
     steps: tuple[int, ...] = Field(

@@ -29,6 +29,8 @@ from unlearning.rules import Profile
 class Interpolate(Attack, kind="interpolate"):
     """Walks the target's weights back to the original's, in equal steps."""
 
+    tries = "walk back toward the original's weights"
+
     steps: int = Field(4, ge=1, le=100, description="equal steps from the target to the original; search 2 to 20")
     part: Literal["encoder", "decoder", "all"] = Field("encoder", description="the weights that are walked back")
 

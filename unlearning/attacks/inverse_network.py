@@ -34,6 +34,7 @@ from unlearning.types import Corrupted, Images, Missing
 class InverseNetwork(Attack, kind="inverse_network"):
     """Trains a network from the target's output back to the truth, on retain images."""
 
+    tries = "learn back from output to image"
     needs_hole = True
 
     steps: tuple[int, ...] = Field(

@@ -46,6 +46,8 @@ FEWEST = 20  # images of the same classes: with fewer an AUC says less than one 
 class Membership(Attack, kind="membership"):
     """Tells images that training saw from images of the same classes that it did not see. No weight moves."""
 
+    tries = "tell what training saw"
+
     score: Score = Field("loss", description="what tells: loss, reconstruction, or of a denoiser pia, secmi")
     views: int = Field(8, ge=1, le=1_000, description="k, of the loss or of drawings; search 4 to 64")
     timesteps: tuple[Share, ...] = Field(

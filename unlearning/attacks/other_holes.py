@@ -31,6 +31,7 @@ from unlearning.types import Corrupted
 class OtherHoles(Attack, kind="other_holes"):
     """Measures forgetting under corruptions that unlearning never used. No weight moves."""
 
+    tries = "hide other parts of images"
     needs_hole = True
 
     corruptions: tuple[Choice, ...] = Field(

@@ -51,6 +51,8 @@ _Found: TypeAlias = tuple[list[Forgotten], list[Tensor]]  # a point a share, and
 class PartialDiffusion(Attack, kind="partial_diffusion"):
     """Lets the original take the first denoising steps, and the target the rest."""
 
+    tries = "let the original draw the beginning"
+
     psi: tuple[float, ...] = Field(
         (0.05, 0.15, 0.35, 0.55), min_length=1, description="shares of the steps that are the original's, rising"
     )

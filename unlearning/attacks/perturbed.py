@@ -43,6 +43,7 @@ _OF_255 = 2 / 255  # one grey level of 8 bits, in images of [-1, 1]
 class Perturbed(Attack, kind="perturbed"):
     """Shows the target what is visible, changed a little in many ways."""
 
+    tries = "change a little what it sees"
     needs_hole = True
 
     jpeg: tuple[int, ...] = Field((75, 30), description="qualities, 1 to 95; search 5 to 95")

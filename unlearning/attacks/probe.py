@@ -41,6 +41,8 @@ Depths = Sequence[Features]  # shallow first, [N, F] each
 class Probe(Attack, kind="probe"):
     """Reads the encoder at every depth, by a linear probe and by nearest neighbours. No weight moves."""
 
+    tries = "read forgotten images off every layer"
+
     views: int = Field(4, ge=1, le=1_000, description="k, holes and views that embeddings are averaged over")
     penalty: float = Field(10.0, gt=0, description="of the linear probe's squared weights; search 0.1 to 100")
     neighbours: int = Field(10, ge=1, description="of k-NN; search 3 to 30")

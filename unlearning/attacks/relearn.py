@@ -35,6 +35,8 @@ from unlearning.types import Pair, Rows
 class Relearn(Attack, kind="relearn"):
     """Fine-tunes the target on retain images, or on k forget images, with the generator's own loss."""
 
+    tries = "fine-tune it, watch memories return"
+
     source: Literal["retain", "forget"] = Field("retain", description="the set that the attacker has images of")
     images: int | None = Field(None, ge=1, description="k, how many of them, evenly over the set; null = all")
     steps: tuple[int, ...] = Field(

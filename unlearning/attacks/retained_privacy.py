@@ -27,6 +27,8 @@ _GROUPS = ("retain images", "held-out images")
 class RetainedPrivacy(Attack, kind="retained_privacy"):
     """Tells retain images from held-out ones by the target's own loss. No weight moves."""
 
+    tries = "tell which kept images trained it"
+
     views: int = Field(8, ge=1, le=1_000, description="k; search 4 to 64")
 
     @classmethod

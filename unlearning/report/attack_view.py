@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from unlearning.report import charts
-from unlearning.report.attacked import TRIES, headlines, titled
+from unlearning.report.attacked import headlines, titled, tries
 from unlearning.report.charts import ROLES, Spread
 
 Json = Mapping[str, Any]
@@ -21,7 +21,7 @@ def details(report: Json) -> list[dict[str, Any]]:
     return [
         {
             "title": titled(kind),
-            "tries": TRIES.get(kind, titled(kind)),
+            "tries": tries(report, kind),
             "open": any(line["status"] not in (None, "pass") for line in lines if line["kind"] == kind),
             "entries": [_entry(entry, line) for entry, line in zip(made, lines, strict=True) if entry["kind"] == kind],
         }

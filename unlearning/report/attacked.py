@@ -12,22 +12,6 @@ Json = Mapping[str, Any]
 _ROLES = ("original", "unlearned", "reference")
 _UNTOLD = {"kind", "corruptions"}  # fields that are no words of a title
 
-# What an attack tries, for who reads one line of it. A kind that is not here goes by its name.
-TRIES = {
-    "relearn": "fine-tune it, watch memories return",
-    "interpolate": "walk back toward the original's weights",
-    "fresh_decoder": "read its embeddings with another decoder",
-    "inverse_network": "learn back from output to image",
-    "perturbed": "change a little what it sees",
-    "other_holes": "hide other parts of images",
-    "partial_diffusion": "let the original draw the beginning",
-    "membership": "tell what training saw",
-    "exposure": "tell which images were forgotten",
-    "retained_privacy": "tell which kept images trained it",
-    "probe": "read forgotten images off every layer",
-    "epsilon_score": "tell unlearned models from retrained",
-}
-
 
 def headlines(report: Json) -> list[dict[str, Any]]:
     """One line an attack: {name, kind, finding, start, original, unlearned, reference, signal, blind, status}.
@@ -58,6 +42,12 @@ def titled(kind: str) -> str:
     return kind.replace("_", " ")
 
 
+def tries(report: Json, kind: str) -> str:
+    """What attacks of this kind try, in their own words; an older report's go by their name."""
+    said = (entry["tries"] for entry in report.get("attacks", ()) if entry["kind"] == kind and "tries" in entry)
+    return str(next(said, titled(kind)))
+
+
 def glance(report: Json) -> list[dict[str, Any]]:
     """One row a kind, its worst variant: {kind, title, tries, variants, line, not_made}; `line` None = not made.
 
@@ -72,7 +62,7 @@ def glance(report: Json) -> list[dict[str, Any]]:
         {
             "kind": kind,
             "title": titled(kind),
-            "tries": TRIES.get(kind, titled(kind)),
+            "tries": tries(report, kind),
             "variants": len(by_kind.get(kind, ())),
             "line": max(by_kind[kind], key=_loudness) if kind in by_kind else None,
             "not_made": silent.get(kind),

@@ -71,7 +71,7 @@ def made(
     found = Attacked()
     for place, (attack, named) in enumerate(asked):
         log(Progress("evaluate attacks", place, len(asked), note=f"evaluate attack {attack.kind}"))
-        entry: dict[str, Any] = {"kind": attack.kind, "recipe": attack.model_dump(mode="json")}
+        entry: dict[str, Any] = {"kind": attack.kind, "tries": attack.tries, "recipe": attack.model_dump(mode="json")}
         refusal = _refusal(attack, scene, known)
         if refusal is not None:
             if named:

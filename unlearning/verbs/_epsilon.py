@@ -97,7 +97,8 @@ def made(
     Where no small models can be made the way this batch was, the entry is `not_made`, with the reason.
     """
     plan, many = params.evaluate, models(params.evaluate)
-    entry: Json = {"kind": KIND, "recipe": {"kind": KIND, "models": many, "share": plan.epsilon.share}}
+    recipe = {"kind": KIND, "models": many, "share": plan.epsilon.share}
+    entry: Json = {"kind": KIND, "tries": "tell unlearned models from retrained", "recipe": recipe}
     refusal = _why_not(params, batch, scene, known)
     if refusal is not None:
         return {**entry, "not_made": refusal}, 0.0
