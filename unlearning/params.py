@@ -194,9 +194,7 @@ class Evaluate(Section):
     extractor_weights: Path | None = Field(
         None, description="folder of published weights for metrics to see through, before torch hub's own; null = none"
     )
-    attacks: tuple[Choice, ...] = Field(
-        (), description="tried on the original, the unlearned model and the reference, with these fields"
-    )
+    attacks: tuple[Choice, ...] = Field((), description="made on original, unlearned model and reference, so")
     profile: Profile | Literal["none"] = Field(
         "none", description="also every other kind of attack, as it is made under quick, standard or audit"
     )
