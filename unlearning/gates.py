@@ -136,18 +136,8 @@ def _attacked(report: Mapping[str, Any], kind: str, advice: Advice) -> Criterion
         why = "it cannot tell here even what it is known that it should" if blind else "no finding of it in the report"
         sentence = f"not measured: {why}"
         return Criterion(name, "not_measured", advice.blocking, None, None, None, bound, advice.source, sentence)
-    worst = max(signals, key=lambda signal: signal.value or 0.0)
-    return _at_most(name, worst, advice, _found(made[0].get("finding"), report.get("goal")), advice.blocking)
-
-
-def _found(finding: Any, goal: Any) -> str:
-    """What the signal of a finding is a number of."""
-    if finding == "curve":
-        back = "brought back" if goal == "unreconstructable" else "brought back beyond the reference"
-        return f"of what was known is {back}"
-    if finding == "epsilon":
-        return "of epsilon, beyond what groups of as many equal models show"
-    return "of AUC, beyond what it stands beside"
+    place = max(range(len(made)), key=lambda number: signals[number].value or 0.0)
+    return _at_most(name, signals[place], advice, str(_signal(made[place]).get("meaning", "")), advice.blocking)
 
 
 def _signal(entry: Mapping[str, Any]) -> Mapping[str, Any]:

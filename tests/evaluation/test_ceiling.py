@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlearning.corruptions.center_hole import CenterHole
 from unlearning.log import silent
-from unlearning.metrics import _ceiling
+from unlearning.metrics import _ceiling, _separation
 from unlearning.metrics._ceiling import Sight
 
 
@@ -22,23 +22,23 @@ def test_two_normals_have_the_curve_of_the_textbook() -> None:
     d, places = 1.5, (np.arange(20_000) + 0.5) / 20_000
     negative = stats.norm.ppf(places)
     positive = negative + d
-    assert _ceiling.auc(positive, negative) == pytest.approx(stats.norm.cdf(d / np.sqrt(2)), abs=1e-4)
+    assert _separation.auc(positive, negative) == pytest.approx(stats.norm.cdf(d / np.sqrt(2)), abs=1e-4)
     for rate in (0.01, 0.03, 0.2):
         wanted = stats.norm.cdf(d + stats.norm.ppf(rate))
-        assert _ceiling.true_positive_rate(positive, negative, rate) == pytest.approx(wanted, abs=1e-3)
+        assert _separation.true_positive_rate(positive, negative, rate) == pytest.approx(wanted, abs=1e-3)
 
 
 def test_ties_count_half_in_the_area_and_not_at_all_in_the_rate() -> None:
     same = np.full(100, 0.5)
-    assert _ceiling.auc(same, same) == 0.5
-    assert _ceiling.true_positive_rate(same, same, 0.03) == 0.0
-    assert _ceiling.true_positive_rate(same, same, 1.0) == 1.0
+    assert _separation.auc(same, same) == 0.5
+    assert _separation.true_positive_rate(same, same, 0.03) == 0.0
+    assert _separation.true_positive_rate(same, same, 1.0) == 1.0
 
 
 def test_the_rate_of_false_positives_is_kept() -> None:
     positive, negative = np.array([0.35, 0.95, 0.99]), np.arange(100) / 100
-    assert _ceiling.true_positive_rate(positive, negative, 0.03) == pytest.approx(1 / 3)  # above 0.96: 0.97 to 0.99
-    assert _ceiling.true_positive_rate(positive, negative, 0.0) == 0.0
+    assert _separation.true_positive_rate(positive, negative, 0.03) == pytest.approx(1 / 3)  # above 0.96: 0.97 to 0.99
+    assert _separation.true_positive_rate(positive, negative, 0.0) == 0.0
 
 
 def test_what_logits_say_is_counted_by_class() -> None:

@@ -128,7 +128,7 @@ def test_models_like_retrained_ones_pass_and_others_are_refused(short_run: Train
     assert other["epsilon"]["low"] == other["epsilon"]["median"] == other["limit"]
     assert other["signal"]["value"] == other["limit"] - other["chance"]
     assert other["floor"]["limit"] == score.limit(4)
-    assert sentence(other) == ("fail", "0.336 (<= 0.1) of epsilon, beyond what groups of as many equal models show")
+    assert sentence(other) == ("fail", "0.336 (<= 0.1) epsilon beyond groups of equal models")
     # 3 halvings below log 7 = 1.95, and eight ninths of what is known on either set that must be kept
     assert other["score"]["forgetting"] == 0.125
     assert other["score"]["final"] == pytest.approx(0.125 * (0.8 / 0.9) ** 2)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests import toys
+from tests.attacks.crowd import Crowd
 from tests.methods.toy_denoiser import ToyDenoiser, cloud, points, sampled
 from unlearning.contracts import Method, Preparation, Prepared
 from unlearning.corruptions.everything import Everything
@@ -25,19 +25,6 @@ register()
 DRAWS = Draws(0, 4, where=(7,))
 
 
-class _Source:
-    """An ImageSource of the pictures given."""
-
-    def __init__(self, images: Images) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __call__(self, rows: Tensor) -> Images:
-        return self.images[rows]
-
-
 def _batch() -> Batch:
     return Batch(toys.pair("forget", corruption=Everything()), toys.pair("retain", corruption=Everything()))
 
@@ -48,7 +35,7 @@ def _ddpm() -> Any:
 
 def _prepared(method: Method, forget: Images, retain: Images) -> Prepared:
     device, original = torch.device("cpu"), ToyDenoiser(0.5)
-    return method.prepare(Preparation(original, _Source(forget), _Source(retain), Everything(), DRAWS, device))
+    return method.prepare(Preparation(original, Crowd(forget), Crowd(retain), Everything(), DRAWS, device))
 
 
 @pytest.mark.parametrize("method", [EraseDiffTarget(), Retrack(neighbours=2)], ids=lambda each: str(each.kind))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unlearning.abilities import Denoising, Layered, Scoring
 from unlearning.attack import Group, PerImageNumbers, Scene
+from unlearning.attacks import _lessons
 from unlearning.contracts import Generator, ImageSource
 from unlearning.randomness import Draws
 from unlearning.types import Images, Pair, PerImage, Rows
@@ -45,7 +46,7 @@ def part(group: Group, rows: Rows) -> Group:
 
 def evenly(group: Group, most: int) -> Group:
     """At most `most` of its images, evenly over the set: one sorted by class is no bias."""
-    return group if len(group) <= most else part(group, torch.arange(most) * len(group) // most)
+    return group if len(group) <= most else part(group, _lessons.evenly(len(group), most))
 
 
 def own_loss(model: Generator, group: Group, scene: Scene, views: int) -> PerImageNumbers:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from unlearning.attack import Group, Scene
+from unlearning.attack import Attack, Group, Scene
 from unlearning.randomness import Draws, generator
+from unlearning.rules import Profile
 from unlearning.types import Images, Rows
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -22,6 +24,36 @@ def refuse_unless_rising(steps: Sequence[int]) -> None:
     """Raises ValueError if they are not numbers that rise from 0 at least."""
     if list(steps) != sorted(set(steps)) or steps[0] < 0 or steps[-1] > _MOST_STEPS:
         raise ValueError(f"steps are {list(steps)}: rising numbers from 0 to {_MOST_STEPS} are right")
+
+
+class Taught(Attack):
+    """An attack that trains a small network of its own, on retain images; made in an audit alone."""
+
+    needs_hole = True
+
+    steps: tuple[int, ...] = Field(
+        (0, 100, 300), min_length=2, description="after how many it is measured, rising from 0, the target as it is"
+    )
+    batch_size: int = Field(32, ge=1, description="pictures a step, drawn with replacement")
+    learning_rate: float = Field(2e-3, gt=0, description="of AdamW, constant; search 5e-4 to 4e-3")
+    width: int = Field(64, ge=4, multiple_of=4, description="channels of the network; search 32 to 256")
+    depth: int = Field(2, ge=1, le=12, description="its transformer blocks")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        refuse_unless_rising(self.steps)
+        if self.steps[0]:
+            raise ValueError("steps begin with 0, which is the target as it is")
+        return self
+
+    @classmethod
+    def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
+        """In an audit alone: it trains a network."""
+        return (cls(),) if profile == "audit" else ()
+
+    def why_not(self, scene: Scene) -> str | None:
+        """It needs an image to learn from."""
+        return None if len(scene.retain) else "the retain set is empty"
 
 
 def rows(scene: Scene, count: int, batch_size: int, number: int) -> Rows:

@@ -18,55 +18,29 @@ passes on what is visible and knows nothing. Search: steps up to 3000, width 32 
 from __future__ import annotations
 
 import copy
-from typing import Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from unlearning.abilities import Diffusing
-from unlearning.attack import Attack, Curve, Forgotten, Ready, Scene
+from unlearning.attack import Curve, Forgotten, Ready, Scene
 from unlearning.attacks import _lessons
 from unlearning.attacks._repainted import Repainted
 from unlearning.attacks._small_network import SmallNetwork, hole_error, maps_of
 from unlearning.contracts import Generator
 from unlearning.randomness import Draws, generator
-from unlearning.rules import Profile
 from unlearning.types import Corrupted, Images, Pair, View
 
 _EXAMPLES = 256  # retain images that the scale of the embedding is measured on
 
 
-class FreshDecoder(Attack, kind="fresh_decoder"):
+class FreshDecoder(_lessons.Taught, kind="fresh_decoder"):
     """Trains a decoder of its own behind the target's frozen encoder, on retain images."""
 
     tries = "read its embeddings with another decoder"
-    needs_hole = True
 
-    steps: tuple[int, ...] = Field(
-        (0, 100, 300), min_length=2, description="after how many it is measured, rising from 0, the target as is"
-    )
-    batch_size: int = Field(32, ge=1, description="images a step, drawn with replacement")
-    learning_rate: float = Field(2e-3, gt=0, description="of AdamW, constant; search 5e-4 to 4e-3")
-    width: int = Field(64, ge=4, multiple_of=4, description="channels of the decoder; search 32 to 256")
-    depth: int = Field(2, ge=1, le=12, description="its transformer blocks")
     views: int = Field(4, ge=1, description="of a picture that are averaged, where a view is drawn; 1 where it is not")
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        _lessons.refuse_unless_rising(self.steps)
-        if self.steps[0]:
-            raise ValueError("steps begin with 0, which is the target with its own decoder")
-        return self
-
-    @classmethod
-    def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
-        """In an audit alone: it trains a network."""
-        return (cls(),) if profile == "audit" else ()
-
-    def why_not(self, scene: Scene) -> str | None:
-        """It needs an image to learn from."""
-        return None if len(scene.retain) else "the retain set is empty"
 
     def prepare(self, scene: Scene) -> Ready:
         """The floor: the same behind an encoder that knows nothing."""

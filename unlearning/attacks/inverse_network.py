@@ -15,54 +15,27 @@ G but the mean picture: forgetting 1. Search: steps up to 3000, pictures 256 to 
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from unlearning.attack import Attack, Curve, Ready, Scene
+from unlearning.attack import Curve, Ready, Scene
 from unlearning.attacks import _lessons
 from unlearning.attacks._repainted import Repainted
 from unlearning.attacks._small_network import SmallNetwork, hole_error
 from unlearning.contracts import Generator
 from unlearning.randomness import Draws
-from unlearning.rules import Profile
 from unlearning.types import Corrupted, Images, Missing
 
 
-class InverseNetwork(Attack, kind="inverse_network"):
+class InverseNetwork(_lessons.Taught, kind="inverse_network"):
     """Trains a network from the target's output back to the truth, on retain images."""
 
     tries = "learn back from output to image"
-    needs_hole = True
 
-    steps: tuple[int, ...] = Field(
-        (0, 100, 300), min_length=2, description="after how many it is measured, rising from 0, the target as is"
-    )
     pictures: int = Field(
         1024, ge=1, description="the target draws to learn from, evenly over the retain images, each with its own hole"
     )
-    batch_size: int = Field(32, ge=1, description="pictures a step, drawn with replacement")
-    learning_rate: float = Field(2e-3, gt=0, description="of AdamW, constant; search 5e-4 to 4e-3")
-    width: int = Field(64, ge=4, multiple_of=4, description="channels of the network; search 32 to 256")
-    depth: int = Field(2, ge=1, le=12, description="its transformer blocks")
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        _lessons.refuse_unless_rising(self.steps)
-        if self.steps[0]:
-            raise ValueError("steps begin with 0, which is the target as it is")
-        return self
-
-    @classmethod
-    def of_profile(cls, profile: Profile) -> tuple[Attack, ...]:
-        """In an audit alone: it trains a network."""
-        return (cls(),) if profile == "audit" else ()
-
-    def why_not(self, scene: Scene) -> str | None:
-        """It needs an image to learn from."""
-        return None if len(scene.retain) else "the retain set is empty"
 
     def run(self, target: Generator, scene: Scene, ready: Ready) -> Curve:
         """A point for each of `steps`. torch's global stream is as before."""

@@ -20,12 +20,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from unlearning import files
 from unlearning.contracts import Corruption, ImageSource
 from unlearning.log import Log, Progress
+from unlearning.metrics._separation import auc, true_positive_rate
 from unlearning.randomness import Draws, generator
 from unlearning.types import Corrupted
 
@@ -119,24 +119,6 @@ def recognised(logits: Tensor, labels: Sequence[str], names: Sequence[str], forg
         found["recall"] = true_positive_rate(mass[positive], mass[~positive], FALSE_POSITIVES)
         found["curve"] = [[at, true_positive_rate(mass[positive], mass[~positive], at)] for at in _CURVE]
     return found
-
-
-def true_positive_rate(positive: Array, negative: Array, false_positive_rate: float) -> float:
-    """The largest share of `positive` above a threshold that at most that share of `negative` is above.
-
-    The threshold stands at a negative's own score and only what is above it counts, so that ties never help.
-    """
-    allowed = int(np.floor(false_positive_rate * len(negative) + 1e-9))
-    if allowed >= len(negative):
-        return 1.0
-    threshold = np.sort(negative)[len(negative) - 1 - allowed]
-    return float((positive > threshold).mean())
-
-
-def auc(positive: Array, negative: Array) -> float:
-    """The probability that a positive scores above a negative, ties counting half (Mann-Whitney U over n m)."""
-    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
-    return float((ranks.mean() - (len(positive) + 1) / 2) / len(negative))
 
 
 def _shown(corrupted: Corrupted) -> Tensor:

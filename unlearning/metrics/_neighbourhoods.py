@@ -30,11 +30,11 @@ def coverage(real: Tensor, drawn: Tensor, neighbours: int = NEIGHBOURS) -> Cover
     """Of features [M, F] and [N, F]."""
     if min(len(real), len(drawn)) <= neighbours:
         return Coverage(math.nan, math.nan)
-    return Coverage(_inside(drawn, real, neighbours), _inside(real, drawn, neighbours))
+    return Coverage(inside(drawn, real, neighbours), inside(real, drawn, neighbours))
 
 
-def _inside(points: Tensor, centres: Tensor, neighbours: int) -> float:
-    """The share of `points` in the ball of at least one of `centres`."""
+def inside(points: Tensor, centres: Tensor, neighbours: int) -> float:
+    """The share of `points` [N, F] in the ball of at least one of `centres` [M, F], of which there are more than k."""
     centres = centres.double()
     # The nearest of all is the picture itself, at distance 0, so the k-th neighbour stands at k + 1.
     radii = torch.cat(

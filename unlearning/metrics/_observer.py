@@ -23,9 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
-from unlearning.metrics._ceiling import auc
 from unlearning.metrics._missing import mean_over_missing, only_missing
 from unlearning.metrics._scores import Score
+from unlearning.metrics._separation import auc
 from unlearning.types import Images, Missing
 
 FEWEST, MOST = 40, 500  # images: below, a guess is worth nothing; above, it costs more and says no more

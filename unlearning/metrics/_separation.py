@@ -34,9 +34,9 @@ class Apart:
 
 
 def auc(one: Numbers, other: Numbers) -> float:
-    """P(one > other) + P(equal) / 2 of scores [N] and [M], by ranks."""
+    """P(one > other) + P(equal) / 2 of scores [N] and [M], by ranks (Mann-Whitney U over N M)."""
     ranks = rankdata(np.concatenate([one, other]))[: len(one)]
-    return float((ranks.sum() - len(one) * (len(one) + 1) / 2) / (len(one) * len(other)))
+    return float((ranks.mean() - (len(one) + 1) / 2) / len(other))
 
 
 def apart(one: Numbers, other: Numbers, resamples: int, confidence: float) -> Apart | None:
@@ -54,12 +54,20 @@ def apart(one: Numbers, other: Numbers, resamples: int, confidence: float) -> Ap
 
 
 def true_positives(one: Numbers, other: Numbers, rate: float) -> float | None:
-    """Share of `one` above a threshold that at most `rate` of `other` lies above; None where M < 1 / rate."""
-    allowed = int(np.floor(rate * len(other) + 1e-9))
-    if allowed < 1:
-        return None
-    threshold = np.sort(other)[::-1][allowed] if allowed < len(other) else -np.inf
-    return float((one > threshold).mean())
+    """`true_positive_rate`; None where M < 1 / rate."""
+    return None if rate * len(other) + 1e-9 < 1 else true_positive_rate(one, other, rate)
+
+
+def true_positive_rate(positive: Numbers, negative: Numbers, false_positive_rate: float) -> float:
+    """The largest share of `positive` above a threshold that at most that share of `negative` is above.
+
+    The threshold stands at a negative's own score and only what is above it counts, so that ties never help.
+    """
+    allowed = int(np.floor(false_positive_rate * len(negative) + 1e-9))
+    if allowed >= len(negative):
+        return 1.0
+    threshold = np.sort(negative)[len(negative) - 1 - allowed]
+    return float((positive > threshold).mean())
 
 
 def further(

@@ -17,8 +17,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from unlearning.errors import ManifestError
-from unlearning.metrics._ceiling import auc
 from unlearning.metrics._rate import rate
+from unlearning.metrics._separation import auc
 from unlearning.rules import Suppress
 
 

@@ -5,25 +5,10 @@ On features of missing pixels alone: metrics/_neighbourhoods.py. Low: some of wh
 
 from __future__ import annotations
 
-from pydantic import Field
-from torch import Tensor, tensor
-
-from unlearning.contracts import Compared
-from unlearning.metrics._neighbourhoods import NEIGHBOURS, coverage
-from unlearning.metrics._through import Through, unknown
+from unlearning.metrics._covering import Covering
 
 
-class Recall(Through, kind="recall"):
+class Recall(Covering, kind="recall"):
     """A share of 0 .. 1."""
 
-    per_image = False
-    higher_is_closer = True
-
-    neighbours: int = Field(NEIGHBOURS, ge=1, le=50, description="k of the k-th nearest neighbour; 3 as published")
-
-    def __call__(self, compared: Compared) -> Tensor:
-        """[] float64; NaN where there are no more images than neighbours."""
-        seen = self.seen(compared)
-        if seen is None:
-            return unknown()
-        return tensor(coverage(seen.truth, seen.generated, self.neighbours).recall).double()
+    of_generated = False
