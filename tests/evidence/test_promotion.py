@@ -11,7 +11,7 @@ import pytest
 from tests.toy_batch import TOYS, certified, fake_training, file_requests, manifests, request_body, request_id, snapshot
 from unlearning import digests, files
 from unlearning.errors import EvidenceError, StorageError, UnlearningError
-from unlearning.evidence import lineage, promotion
+from unlearning.evidence import history, lineage, promotion
 from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.requests.ledger import Ledger
@@ -149,6 +149,7 @@ def test_the_next_batch_starts_from_the_champion_and_replaces_it(whole: tuple[Pa
     original = lineage.read(second, "original_checkpoint")
     path = promotion.file(first.workspace, params.model.name)
     files.write_json(path, {**files.read_json(path), "sha256": original.sha256})
+    history.file(first.workspace, params.model.name).unlink()  # it begins again with what champion.json says
     done = promotion.promote(params, second)
     assert (done.champion.version, done.champion.batch) == (2, "b2")
     assert done.champion.previous is not None

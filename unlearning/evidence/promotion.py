@@ -2,17 +2,22 @@
 
 `<root>/models/<name>/champion.json` is the truth; a registry's aliases are a picture of it. A batch starts from one
 champion and may replace exactly that one (compare-and-set), so that two batches never undo each other's forgetting.
+Every generation is a line of `history.jsonl`; a rollback is one more (evidence/rollback.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import certificate, lineage, plan, suppression, verification
+from unlearning.evidence import certificate, history, lineage, plan, suppression, verification
+from unlearning.evidence.history import Row
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 from unlearning.params import Params
@@ -33,6 +38,11 @@ class Champion:
     previous: dict[str, Any] | None  # the same fields of the one it replaced, without its own previous
     deletions_since_base: int | None = None  # approximate batches; None in a file from before they were counted
     base: dict[str, Any] | None = None  # version, checkpoint, sha256 and made_at of the last one that was trained clean
+    rollback_of: int | None = None  # the earlier version that it serves again
+    reason: str | None = None  # of a rollback: a code
+    pending_again: int | None = None  # of a rollback: requests whose forgetting no longer stands
+    pending_requests: int | None = None  # received before the batch's cut-off, and not forgotten by it
+    at: str | None = None  # RFC 3339, UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +76,23 @@ def judge(params: Params, batch: BatchFolder, rehash: bool = True) -> Verdict:
     return certificate.judged(files.read_json(batch.report), records, params.model_dump(mode="json"))
 
 
-def promote(params: Params, batch: BatchFolder) -> Promotion:
+def promote(params: Params, batch: BatchFolder, pending: int | None = None) -> Promotion:
     """Make the batch's unlearned checkpoint the champion, once. Raises EvidenceError, with everything as it was.
 
     Every hash is recomputed, the certificate composed again, the gates evaluated by its and by today's thresholds.
+    pending  requests that were received before the batch's cut-off and are not in it; written down
     """
     workspace, name = batch.workspace, params.model.name
-    with files.locked(workspace.model(name) / ".promotion.lock", f"the champion of {name}"):
+    with changing(workspace, name) as (now, lines):
         verdict = _examined(params, batch)
         original, unlearned = (_record(batch, f"{role}_checkpoint", True) for role in ("original", "unlearned"))
-        now = champion(workspace, name)
         sealed = digests.of_file(batch.certificate)
         if now is not None and (now.sha256, now.certificate_sha256) == (unlearned.sha256, sealed):
-            _served(workspace, now)
+            require_kept(workspace, now.checkpoint, now.sha256, now.version)
             suppression.lift(batch, name)  # whoever was killed in between left it
             return Promotion(now, False, verdict)
         _replaceable(now, batch, original)
+        _knows_what_was_forgotten(batch, lines)
         before = now or _first(batch, original, name)
         previous = (
             before
@@ -95,12 +106,47 @@ def promote(params: Params, batch: BatchFolder) -> Promotion:
             unlearned.sha256,
             batch.key,
             sealed,
-            {field: value for field, value in asdict(previous).items() if field != "previous"},
+            without_previous(previous),
+            pending_requests=pending,
+            at=moment(),
         )
         after = _counted(after, previous, batch)
-        files.write_json(file(workspace, name), asdict(after))
+        put(workspace, name, after)
         suppression.lift(batch, name)  # only now: until here the model that knew was served
     return Promotion(after, True, verdict)
+
+
+@contextmanager
+def changing(workspace: Workspace, model: str) -> Iterator[tuple[Champion | None, list[Row]]]:
+    """The lock under which the champion may be replaced, who it is, and the lines of a history that holds.
+
+    Raises StorageError while another process holds it, EvidenceError where champion or history were tampered with.
+    """
+    with files.locked(workspace.model(model) / ".promotion.lock", f"the champion of {model}"):
+        now = champion(workspace, model)
+        yield now, history.follow(workspace, model, None if now is None else asdict(now))
+
+
+def put(workspace: Workspace, model: str, after: Champion) -> None:
+    """Serve it from now on. A process that is killed between the two writes is finished by the next `changing`."""
+    files.write_json(file(workspace, model), asdict(after))
+    history.follow(workspace, model, asdict(after))
+
+
+def generations(workspace: Workspace, model: str) -> list[Row]:
+    """The history with what champion.json is ahead of it, for reading. Raises EvidenceError where they do not agree."""
+    now = champion(workspace, model)
+    return history.known(workspace, model, None if now is None else asdict(now))
+
+
+def without_previous(one: Champion) -> dict[str, Any]:
+    """Its fields, as the one that replaces it keeps them."""
+    return {field: value for field, value in asdict(one).items() if field != "previous"}
+
+
+def moment() -> str:
+    """Now, RFC 3339, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def since_base(served: Champion) -> int:
@@ -110,7 +156,8 @@ def since_base(served: Champion) -> int:
 
 def _first(batch: BatchFolder, original: Record, name: str) -> Champion:
     """The base that no batch made."""
-    base = Champion(0, _kept(batch, original, name, 0), original.sha256, batch.key, None, None, 0)
+    kept = _kept(batch, original, name, 0)
+    base = Champion(0, kept, original.sha256, batch.key, None, None, 0, at=original.made_at)
     return replace(base, base=_as_base(base, original.made_at))
 
 
@@ -170,6 +217,25 @@ def _replaceable(now: Champion | None, batch: BatchFolder, original: Record) -> 
     )
 
 
+def _knows_what_was_forgotten(batch: BatchFolder, lines: Sequence[Row]) -> None:
+    """Raises EvidenceError for a batch that was rolled back, or that leaves out what an earlier one forgot.
+
+    Its report measures whether that is still forgotten, and its retain set must not teach it again.
+    """
+    if batch.key in history.undone(lines):
+        raise EvidenceError(
+            f"batch {batch.key} was rolled back, and its requests wait for another batch; seal and make that one"
+        )
+    said = files.read_json(batch.asset("forget_manifest") / "resolution.json").get("earlier", [])
+    known = {one["batch"] for one in said} | {batch.key}
+    for other in history.in_effect(lines):
+        if other not in known:
+            raise EvidenceError(
+                f"batch {batch.key}: its manifest was resolved before batch {other} was served, and does not say what "
+                "that one forgot; run every stage of it again"
+            )
+
+
 def _record(batch: BatchFolder, asset: str, rehash: bool) -> Record:
     record = lineage.read(batch, asset)
     if not rehash:
@@ -189,11 +255,13 @@ def _kept(batch: BatchFolder, record: Record, model: str, version: int) -> str:
     return target.relative_to(batch.workspace.root).as_posix()
 
 
-def _served(workspace: Workspace, now: Champion) -> None:
-    found = digests.of_listing(digests.of_folder(workspace.root / now.checkpoint))
-    if found != now.sha256:
+def require_kept(workspace: Workspace, checkpoint: str, sha256: str, version: int) -> None:
+    """Raise EvidenceError unless the kept checkpoint of a version is still the one that was served."""
+    folder = workspace.root / checkpoint
+    found = digests.of_listing(digests.of_folder(folder)) if folder.is_dir() else "nothing, it is gone"
+    if found != sha256:
         raise EvidenceError(
-            f"{workspace.root / now.checkpoint}: hashes to {found[:12]}, champion.json says {now.sha256[:12]}; "
+            f"{folder}: hashes to {found[:12]}, version {version} was served as {sha256[:12]}; "
             "restore the checkpoint before promoting anything"
         )
 

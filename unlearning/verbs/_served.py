@@ -13,7 +13,7 @@ import pyarrow as pa
 from unlearning import files
 from unlearning.data import manifest
 from unlearning.errors import EvidenceError, StorageError
-from unlearning.evidence import lineage
+from unlearning.evidence import history, lineage, promotion
 from unlearning.params import Params
 from unlearning.verbs import _ledger
 from unlearning.workspace import BatchFolder
@@ -34,25 +34,29 @@ class Served:
 
 
 def before(params: Params, batch: BatchFolder) -> list[Served]:
-    """Every other batch that was served, by key. Raises EvidenceError where a forget manifest is not the recorded one.
+    """Every other batch whose forgetting stands in the served model, by key.
 
     Once the batch itself was served: those that it knew of then, because what came after it was not before it.
+    Raises EvidenceError where a forget manifest is not the recorded one, or the history of the model does not hold.
     """
-    ledger = _ledger.of(batch.workspace)
+    ledger, lines = _ledger.of(batch.workspace), promotion.generations(batch.workspace, params.model.name)
+    standing, gone = history.in_effect(lines), history.undone(lines)
     found = []
     for other in batch.workspace.batches():
         try:
             certified_for = files.read_json(other.certificate)["params"]["model"]["name"]
         except (StorageError, KeyError, TypeError):
             continue
-        served = any(entry.state in FORGOTTEN for entry in ledger.entries(other.key))
+        if other.key in gone:
+            continue
+        served = other.key in standing or any(entry.state in FORGOTTEN for entry in ledger.entries(other.key))
         if other.key != batch.key and certified_for == params.model.name and served:
             found.append(Served(other, _manifest(other)))
     return found
 
 
 def was_served(batch: BatchFolder) -> bool:
-    """Whether the batch's own result was ever served."""
+    """Whether the batch's own result was served, and not rolled back."""
     return any(entry.state in FORGOTTEN for entry in _ledger.of(batch.workspace).entries(batch.key))
 
 

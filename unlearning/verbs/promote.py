@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from unlearning import files
 from unlearning.evidence import promotion
 from unlearning.evidence.promotion import Promotion
 from unlearning.params import Params
-from unlearning.verbs import request
+from unlearning.verbs import _ledger, request, rollback
 from unlearning.workspace import BatchFolder
 
 
 def run(params: Params, batch: BatchFolder) -> Promotion:
-    """Promote, then close the batch's requests; again: nothing changes. Raises EvidenceError where it is refused."""
-    done = promotion.promote(params, batch)
+    """Promote, then close the batch's requests; again: nothing changes. Raises EvidenceError where it is refused.
+
+    A rollback whose ledger was never told, because it was killed, is told first.
+    """
+    rollback.settle(params.model.name, batch.workspace)
+    done = promotion.promote(params, batch, _left_out(params, batch))
     request.close_batch(batch, promoted=True, reason="promoted")
     return done
+
+
+def _left_out(params: Params, batch: BatchFolder) -> int:
+    """Requests for this model that came before the batch was sealed, or before its cut-off, and wait still."""
+    sealed = files.read_json(batch.requests.with_name("batch.json"))
+    cut_off = sealed.get("cut_off") or sealed.get("sealed_at")
+    if cut_off is None:  # sealed before that was written
+        return 0
+    moment, dataset = datetime.fromisoformat(cut_off), params.data.name
+    waiting = [one for one in _ledger.of(batch.workspace).waiting() if one.dataset == dataset]
+    return sum(datetime.fromisoformat(entry.received_at) < moment for entry in waiting)
