@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LAUNCHERS = r"^(local|torchrun|kubernetes|ray)$"
+
 
 class Settings(BaseSettings):
     """`UNLEARNING_ROOT=/data UNLEARNING_MLFLOW_URI=http://mlflow:5000 …` replaces a field; nothing need be set."""
@@ -15,10 +17,24 @@ class Settings(BaseSettings):
 
     root: Path = Field(Path("var"), description="all that a run makes lies under here")
     params: Path = Field(Path("params.yaml"), description="the parameter file of a launch that names no other")
-    ledger_url: str | None = Field(None, description="path of the ledger; default: ledger.sqlite under the root")
+    ledger_url: str | None = Field(
+        None, description="path or URL of the ledger (postgresql+psycopg2://…); default: ledger.sqlite under the root"
+    )
+    deadlines: dict[str, dict[str, int | str]] = Field(
+        {}, description='legal time by regulation, JSON: {"contract": {"days": 14}}; `house` holds for every request'
+    )
     mlflow_uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite under the root")
     mlflow_timeout_s: float = Field(3.0, gt=0, description="longest wait for one MLflow call, seconds")
     dvc: str = Field(".venv-dvc/bin/dvc", description="the dvc command, in an environment of its own")
     dvc_remote: str | None = Field(None, description="URL of the DVC remote; default: a folder under the root")
-    launcher: str = Field("local", pattern=r"^(local|torchrun)$", description="where training runs: local | torchrun")
+    launcher: str = Field(
+        "local", pattern=LAUNCHERS, description="where training runs: local | torchrun | kubernetes | ray"
+    )
     processes: int = Field(1, ge=1, description="processes of a torchrun launch")
+    inbox: str | None = Field(
+        None,
+        description="where controllers leave requests: a folder, s3://…, gs://…; default: <root>/inbox",
+    )
+    inbox_settle_s: float = Field(1.0, ge=0, description="seconds a file in the inbox must have been at rest")
+    intake_host: str = Field("127.0.0.1", description="address of the HTTP intake; beyond this machine it needs tokens")
+    intake_port: int = Field(8080, ge=1, le=65535, description="port of the HTTP intake")

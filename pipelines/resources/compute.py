@@ -24,7 +24,7 @@ from pydantic import Field
 import pipelines
 from unlearning import stages
 from unlearning.errors import UnlearningError
-from unlearning.settings import Settings
+from unlearning.settings import LAUNCHERS, Settings
 
 _BEAT_S = 10.0
 
@@ -98,8 +98,7 @@ class LocalProcesses:
             )
 
     def _command(self, job: Job | StudyJob) -> list[str]:
-        together = isinstance(job, Job) and stages.named(job.stage).together
-        many = ["--processes", str(self.processes)] if self.processes > 1 and together else []
+        many = ["--processes", str(self.processes)] if self.processes > 1 and together(job) else []
         return [sys.executable, "-m", job.module, *job.words, *many]
 
     def _run(self, command: Sequence[str], env: Mapping[str, str], beat: Callable[[], None]) -> int:
@@ -129,29 +128,55 @@ class LocalProcesses:
 def _session(context: dg.AssetExecutionContext) -> Iterator[dg.PipesSession]:
     """A Pipes session over temporary files."""
     with ExitStack() as stack:
-        with warnings.catch_warnings():
-            # Dagster calls its own preview and deprecated functions here: nothing a user could act on.
-            for category in (dg.PreviewWarning, DeprecationWarning):
-                warnings.simplefilter("ignore", category)
+        with quiet():
             opened = dg.open_pipes_session(context, dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader())
             session = stack.enter_context(opened)
         yield session
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Dagster calls its own preview and deprecated functions when it opens a session: nothing a user could act on."""
+    with warnings.catch_warnings():
+        for category in (dg.PreviewWarning, DeprecationWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+def together(job: Job | StudyJob) -> bool:
+    """Whether several processes share the work of this job."""
+    return isinstance(job, Job) and stages.named(job.stage).together
+
+
 class Compute(dg.ConfigurableResource[Any]):
     """Which launcher. What is left out comes from the settings."""
 
-    launcher: str | None = Field(default=None, description="local | torchrun; default: UNLEARNING_LAUNCHER or local")
+    launcher: str | None = Field(
+        default=None,
+        pattern=LAUNCHERS,
+        description="local | torchrun | kubernetes | ray; default: UNLEARNING_LAUNCHER or local",
+    )
     processes: int | None = Field(default=None, ge=1, description="processes of a torchrun launch")
     grace_s: float = Field(default=60.0, gt=0, description="seconds from the request to stop until the kill")
 
     def launch(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
         """Run `job`. Raises what `Launcher` says."""
+        self.chosen()(context, job)
+
+    def chosen(self) -> Launcher:
+        """The launcher of this resource. What speaks to a cluster is imported only now: it costs seconds."""
         settings = Settings()
-        many = (self.launcher or settings.launcher) == "torchrun"
-        processes = (self.processes or settings.processes) if many else 1
-        launcher: Launcher = LocalProcesses(processes, self.grace_s)
-        launcher(context, job)
+        kind = self.launcher or settings.launcher
+        if kind == "kubernetes":
+            from pipelines.resources.pods import KubernetesPods
+
+            return KubernetesPods(grace_s=self.grace_s)
+        if kind == "ray":
+            from pipelines.resources.rayjobs import RayJobs
+
+            return RayJobs(grace_s=self.grace_s)
+        processes = (self.processes or settings.processes) if kind == "torchrun" else 1
+        return LocalProcesses(processes, self.grace_s)
 
 
 def _spoken(code: int) -> str:
