@@ -16,6 +16,10 @@ class RequestError(UnlearningError):
     """A deletion request is malformed, contradicts an earlier one, or asks for what it may not."""
 
 
+class ConflictError(RequestError):
+    """A request comes back under the same id with another body."""
+
+
 class DataError(UnlearningError):
     """A shard, an image or an index is missing, truncated, undecodable or not what its hash says."""
 

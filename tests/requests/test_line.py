@@ -99,7 +99,7 @@ def test_a_sealed_batch_stays_as_it_is(params: Params, batch: BatchFolder) -> No
 
 def test_a_crash_between_ledger_and_files_is_healed(params: Params, batch: BatchFolder) -> None:
     file_requests(batch.workspace, request_body())
-    Ledger(batch.workspace.ledger).seal("b1", "toys")
+    Ledger(batch.workspace.ledger).seal("b1", params.model.name, "toys")
     file_requests(batch.workspace, request_body(request_id=request_id(2)))
     seal.run(params, batch, silent)
     assert len(batch.requests.read_bytes().splitlines()) == 1

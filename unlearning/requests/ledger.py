@@ -1,4 +1,4 @@
-"""The ledger: every request exactly once, its state, and an event for each change, in one SQLite file.
+"""The ledger: every request exactly once, a task for each model that owes it, and an event for each change.
 
 A state and its event are written in one transaction; events can be added, never changed or removed. The ledger holds
 opaque ids and the selectors of the request itself, nothing else about a person.
@@ -6,239 +6,255 @@ opaque ids and the selectors of the request itself, nothing else about a person.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal, Self
 
-from unlearning.errors import RequestError, StorageError
-from unlearning.requests import states
-from unlearning.requests.schema import Filed, Request, parse
+from sqlalchemy import ColumnElement, Connection, insert, select
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS requests (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    controller_id TEXT NOT NULL,
-    request_id TEXT NOT NULL,
-    digest TEXT NOT NULL,          -- sha256 of the body
-    body TEXT NOT NULL,            -- canonical JSON
-    goal TEXT NOT NULL,
-    dataset TEXT,
-    received_at TEXT NOT NULL,
-    state TEXT NOT NULL,
-    batch TEXT,
-    UNIQUE (controller_id, request_id)
-);
-CREATE INDEX IF NOT EXISTS by_batch ON requests (batch, state);
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    request_seq INTEGER NOT NULL REFERENCES requests (seq),
-    at TEXT NOT NULL,
-    old TEXT,
-    new TEXT NOT NULL,
-    batch TEXT,
-    reason TEXT NOT NULL           -- a code, never a sentence about somebody
-);
-CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
-BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
-CREATE TRIGGER IF NOT EXISTS events_last BEFORE DELETE ON events
-BEGIN SELECT RAISE(ABORT, 'events are never removed'); END;
-"""
-_COLUMNS = "seq, controller_id, request_id, digest, body, goal, dataset, received_at, state, batch"
+from unlearning.errors import RequestError
+from unlearning.requests import alarms, deadlines, queries, states, writes
+from unlearning.requests.deadlines import RULES, Rule
+from unlearning.requests.entry import Due, Entry, Event, Sealed
+from unlearning.requests.migration import EVERY_MODEL
+from unlearning.requests.schema import Filed
+from unlearning.requests.store import Store
+from unlearning.requests.tables import APPROVALS, BATCHES, EVENTS, LINES, REQUESTS, TASKS
 
+__all__ = ["Due", "Entry", "Event", "Ledger", "Sealed", "nothing_pending"]
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One request as the ledger holds it."""
-
-    seq: int
-    controller_id: str
-    request_id: str
-    digest: str
-    body: str
-    goal: str
-    dataset: str | None
-    received_at: str
-    state: str
-    batch: str | None
-
-    @property
-    def request(self) -> Request:
-        """The request itself, validated again."""
-        return parse(self.body, f"ledger entry {self.seq}").request
-
-    @property
-    def receipt(self) -> dict[str, Any]:
-        """What its controller is told: the same answer each time the same request comes."""
-        return {
-            "controller_id": self.controller_id,
-            "request_id": self.request_id,
-            "digest": self.digest,
-            "received_at": self.received_at,
-            "state": self.state,
-            "batch": self.batch,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One change of one request."""
-
-    seq: int
-    at: str
-    old: str | None
-    new: str
-    batch: str | None
-    reason: str
+CalledOff = Literal["cancelled", "revoked", "rejected"]
 
 
 class Ledger:
-    """The ledger in one file. Nothing is created before the first request is written."""
+    """The ledger in one place: a path, `sqlite:///…` or `postgresql+psycopg2://…`. Reading creates nothing."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self,
+        place: Path | str,
+        rules: Mapping[str, Rule] = RULES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store, self._rules, self._clock = Store(place), rules, clock
 
-    def add(self, filed: Sequence[Filed]) -> list[Entry]:
+    @classmethod
+    def at(cls, place: Path | str, rules: Mapping[str, Rule] = RULES) -> Self:
+        """The ledger of that path or URL. Raises StorageError for a URL that is none."""
+        return cls(place, rules)
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file. Raises RequestError where the ledger is no file."""
+        if self._store.path is None:
+            raise RequestError(f"{self._store.name}: the ledger is no file")
+        return self._store.path
+
+    def register(self, model: str, dataset: str) -> None:
+        """`model` was trained on `dataset`, so it owes every request about it. Again: nothing changes."""
+        with self._store.writing() as db:
+            _register(db, model, dataset, self._clock())
+
+    def add(self, filed: Sequence[Filed], source: str = "cli") -> list[Entry]:
         """Take requests in, all or none. A request that is there already gets its entry again: exactly once.
 
-        Raises RequestError if an id comes back with another body.
+        Raises ConflictError if an id comes back with another body.
         """
-        with self._writing() as db:
-            return [self._add(db, one) for one in filed]
+        with self._store.writing() as db:
+            return writes.take_in(db, filed, self._clock(), source, self._rules)
 
     def entries(self, batch: str | None = None) -> list[Entry]:
-        """Every request, or those of one batch, in the order they came."""
-        where, values = ("WHERE batch = ?", (batch,)) if batch is not None else ("", ())
-        with self._reading() as db:
-            return _entries(db, where, values) if db is not None else []
-
-    def find(self, request_id: str) -> list[Entry]:
-        """The requests of that id, one a controller."""
-        with self._reading() as db:
-            return _entries(db, "WHERE request_id = ?", (request_id,)) if db is not None else []
-
-    def events(self, entry: Entry) -> list[Event]:
-        """What happened to one request, oldest first."""
-        with self._reading() as db:
+        """The tasks of one batch, in the order their requests came; without one, every request as it stands now."""
+        with self._store.reading() as db:
             if db is None:
                 return []
-            columns = "seq, at, old, new, batch, reason"
-            rows = db.execute(f"SELECT {columns} FROM events WHERE request_seq = ? ORDER BY seq", (entry.seq,))
-            return [Event(*row) for row in rows]
+            return queries.current(db) if batch is None else queries.of_batch(db, batch)
 
-    def pending(self, dataset: str | None = None) -> list[Entry]:
-        """Requests that wait for a batch, of the oldest one's goal; those that name another data set wait on."""
-        with self._reading() as db:
-            return _pending(db, dataset) if db is not None else []
+    def find(self, request_id: str) -> list[Entry]:
+        """The requests of that id, one a controller and live task."""
+        with self._store.reading() as db:
+            return queries.current(db, REQUESTS.c.request_id == request_id) if db is not None else []
+
+    def listed(
+        self,
+        state: str | None = None,
+        batch: str | None = None,
+        model: str | None = None,
+        most: int | None = None,
+    ) -> list[Entry]:
+        """Requests as they stand now, oldest first: only those in a state, of a batch, of a model; at most so many."""
+        where: list[ColumnElement[bool]] = []
+        where += [] if batch is None else [TASKS.c.batch == batch]
+        where += [] if model is None else [TASKS.c.model == model]
+        with self._store.reading() as db:
+            return [] if db is None else queries.current(db, *where, state=state, most=most)
+
+    def tasks(self, entry: Entry) -> list[Entry]:
+        """Every task of a request, whatever became of it, in the order they were made."""
+        with self._store.reading() as db:
+            return [] if db is None else queries.tasks(db, entry.seq)
+
+    def events(self, entry: Entry, every: bool = False) -> list[Event]:
+        """What happened to a request and the entry's task (or to `every` task of it), oldest first."""
+        with self._store.reading() as db:
+            if db is None:
+                return []
+            columns = (EVENTS.c[name] for name in ("seq", "at", "old", "new", "batch", "reason", "kind", "task_seq"))
+            mine = [] if every else [EVENTS.c.task_seq.is_(None) | (EVENTS.c.task_seq == entry.task)]
+            told = select(*columns).where(EVENTS.c.request_seq == entry.seq, *mine).order_by(EVENTS.c.seq)
+            return [Event(*row) for row in db.execute(told)]
+
+    def pending(
+        self, model: str, dataset: str | None, before: datetime | None = None, most: int | None = None
+    ) -> list[Entry]:
+        """Verified requests that no live task of `model` stands for, of the oldest one's goal."""
+        with self._store.reading() as db:
+            return [] if db is None else queries.pending(db, model, dataset, _stamp(before), most)
 
     def waiting(self) -> list[Entry]:
-        """Every request that waits for a batch, whatever its goal and data set."""
-        return [entry for entry in self.entries() if entry.state == states.PENDING and entry.batch is None]
+        """Every verified request that some registered model has yet to take up, or that no model is registered for."""
+        with self._store.reading() as db:
+            return [] if db is None else queries.alone(db, queries.waiting())
 
-    def seal(self, batch: str, dataset: str | None = None) -> list[Entry]:
-        """All pending requests of the oldest one's goal join `batch`, once: a sealed batch stays as it is.
-
-        Raises RequestError if nothing is pending and the batch was not sealed before.
-        """
-        with self.sealing(batch, dataset) as (entries, _):
-            return entries
+    def seal(
+        self, batch: str, model: str, dataset: str, before: datetime | None = None, most: int | None = None
+    ) -> list[Entry]:
+        """What is pending for `model` joins `batch`, once: a sealed batch stays as it is. See `sealing`."""
+        with self.sealing(batch, model, dataset, before, most) as sealed:
+            return sealed.entries
 
     @contextmanager
-    def sealing(self, batch: str, dataset: str | None = None) -> Iterator[tuple[list[Entry], str]]:
-        """`seal`, kept only if the block ends well: it writes the requests, and when they were sealed, to a file."""
-        with self._writing() as db:
-            sealed = _entries(db, "WHERE batch = ?", (batch,))
-            if sealed:
-                yield sealed, _sealed_at(db, sealed[0])
-                return
-            joining = _pending(db, dataset)
-            if not joining:
-                raise RequestError(nothing_pending(batch, dataset))
-            db.executemany("UPDATE requests SET batch = ? WHERE seq = ?", [(batch, entry.seq) for entry in joining])
-            for entry in _entries(db, "WHERE batch = ?", (batch,)):
-                _move(db, entry, "resolving", "sealed")
-            sealed = _entries(db, "WHERE batch = ?", (batch,))
-            yield sealed, _sealed_at(db, sealed[0])
+    def sealing(
+        self, batch: str, model: str, dataset: str, before: datetime | None = None, most: int | None = None
+    ) -> Iterator[Sealed]:
+        """`seal`, kept only if the block ends well: it writes the requests, and when they were sealed, to a file.
+
+        Raises RequestError if nothing is pending, or the batch was sealed for another model.
+        """
+        with self._store.writing() as db:
+            sealed = _sealed(db, batch)
+            if sealed is None:
+                joining = queries.pending(db, model, dataset, _stamp(before), most)
+                if not joining:
+                    raise RequestError(nothing_pending(batch, dataset))
+                now = self._clock()
+                _register(db, model, dataset, now)
+                row = {"key": batch, "model": model, "dataset": dataset, "goal": joining[0].goal}
+                db.execute(insert(BATCHES), row | {"sealed_at": deadlines.stamp(now), "cut_off": _stamp(before)})
+                writes.join(db, batch, model, joining, now)
+                sealed = _sealed(db, batch)
+                assert sealed is not None
+            elif sealed.model not in (model, EVERY_MODEL):
+                raise RequestError(
+                    f"batch {batch} was sealed for model {sealed.model}, not {model}; another key is right"
+                )
+            yield sealed
 
     def move(self, entry: Entry, new: str, reason: str) -> None:
-        """Change the state of one request. Raises RequestError if that is not legal from the state it is in now."""
-        with self._writing() as db:
-            _move(db, _entries(db, "WHERE seq = ?", (entry.seq,))[0], new, reason)
+        """Change the state of a task, or of a request alone. Raises RequestError if that is not legal from its own."""
+        with self._store.writing() as db:
+            if entry.task is not None:
+                now = queries.of_task(db, entry.task)
+            else:
+                now = _request(db, entry.controller_id, entry.request_id)
+                states.require(now.state, new, now.request_id)
+                if new not in states.OF_A_REQUEST:
+                    raise RequestError(f"request {now.request_id}: only sealing a batch makes it {new}")
+                _refuse_live(db, now)
+            writes.walk(db, [(now, (new,))], reason, self._clock())
 
     def advance(self, batch: str, new: str, reason: str) -> int:
-        """Walk the live requests of a batch along the main line to `new`; how many moved. Again: nothing moves.
+        """Walk the live tasks of a batch along the main line to `new`; how many moved. Again: nothing moves.
 
-        `failed` is reached from wherever they stand. Requests that ended, or were left out, stay as they are.
+        `failed` is reached from wherever they stand. Tasks that ended, or were left out, stay as they are.
         """
-        moved = 0
-        with self._writing() as db:
-            for entry in _entries(db, "WHERE batch = ?", (batch,)):
-                for state in _path(entry.state, new):
-                    _move(db, _entries(db, "WHERE seq = ?", (entry.seq,))[0], state, reason)
-                moved += bool(_path(entry.state, new))
-        return moved
+        with self._store.writing() as db:
+            moves = [(entry, states.steps(entry.state, new)) for entry in queries.of_batch(db, batch)]
+            return writes.walk(db, moves, reason, self._clock())
 
     def close_batch(self, batch: str, promoted: bool, reason: str) -> int:
-        """End a batch's requests: `promoted`, or `failed` with a reason code, from which it may be tried again."""
+        """End a batch's tasks: `promoted`, or `failed` with a reason code, from which it may be tried again."""
         return self.advance(batch, "promoted" if promoted else "failed", reason)
 
-    def _add(self, db: sqlite3.Connection, filed: Filed) -> Entry:
-        request = filed.request
-        names = (request.controller_id, request.request_id)
-        known = _entries(db, "WHERE controller_id = ? AND request_id = ?", names)
-        if known and known[0].digest != filed.digest:
-            raise RequestError(
-                f"request {request.request_id} of {request.controller_id} is in the ledger with another body "
-                f"(sha256 {known[0].digest[:12]}, not {filed.digest[:12]}); a new request needs a new request_id"
-            )
-        if known:
-            return known[0]
-        db.execute(
-            "INSERT INTO requests (controller_id, request_id, digest, body, goal, dataset, received_at, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, 'received')",
-            (*names, filed.digest, filed.body.decode(), request.goal, request.dataset, _now()),
-        )
-        entry = _entries(db, "WHERE controller_id = ? AND request_id = ?", names)[0]
-        _event(db, entry.seq, None, "received", None, "intake")
-        _move(db, entry, "verified", "attested_by_controller")  # who asks was checked by whoever filed the request
-        return _entries(db, "WHERE seq = ?", (entry.seq,))[0]
+    def requeue(self, batch: str, reason: str) -> int:
+        """The failed tasks of a batch end, and their requests wait for the model again; how many. Again: none."""
+        return self._end(batch, "failed", "requeued", reason)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it, or nothing."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connected() as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            db.executescript(_TABLES)
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                if db.in_transaction:  # a full disk has rolled back already
-                    db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+    def roll_back(self, batch: str, reason: str) -> int:
+        """The promoted tasks of a batch are undone, and their requests wait for the model again; how many."""
+        return self._end(batch, "promoted", "rolled_back", reason)
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        if not self.path.exists():
-            yield None
-            return
-        with self._connected() as db:
-            yield db
+    def hold(self, controller_id: str, request_id: str, reason: str) -> None:
+        """A legal hold: its data are kept until `release`. Raises RequestError past a task's point of no return."""
+        with self._store.writing() as db:
+            entry, live = self._open(db, controller_id, request_id)
+            leaving = [(task, ("requeued",)) for task in live if task.state not in states.SETTLED]
+            writes.walk(db, [*leaving, (entry, ("on_hold",))], reason, self._clock())
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=30.0, isolation_level=None)) as db:
-                yield db
-        except sqlite3.DatabaseError as error:
-            raise StorageError(f"{self.path}: the ledger cannot be used ({error}); nothing was changed") from None
+    def release(self, controller_id: str, request_id: str, reason: str) -> None:
+        """End a hold: the request waits for its models again. Raises RequestError if it is not held."""
+        with self._store.writing() as db:
+            entry = _request(db, controller_id, request_id)
+            if entry.state != "on_hold":
+                raise RequestError(f"request {request_id}: is {entry.state}, not on_hold; nothing to release")
+            writes.walk(db, [(entry, (states.PENDING,))], reason, self._clock())
+
+    def call_off(self, controller_id: str, request_id: str, how: CalledOff, reason: str) -> None:
+        """End a request unserved. Raises RequestError if it has ended, or past the point of no return of a task."""
+        with self._store.writing() as db:
+            entry, live = self._open(db, controller_id, request_id)
+            leaving = [(task, (how,)) for task in live if task.state not in states.SETTLED]
+            writes.walk(db, [*leaving, (entry, (how,))], reason, self._clock())
+
+    def approve(self, entry: Entry, what: str, digest: str, role: str) -> None:
+        """A role approves a proposal, which `digest` names, for one request. Again: nothing changes."""
+        with self._store.writing() as db:
+            named = (writes.code(what), digest)
+            if named in _approved(db, entry):
+                return
+            now = self._clock()
+            row = {"request_seq": entry.seq, "what": what, "digest": digest, "role": writes.code(role)}
+            db.execute(insert(APPROVALS), row | {"at": deadlines.stamp(now)})
+            writes.note(db, _request(db, entry.controller_id, entry.request_id), "approval", what, now)
+
+    def approved(self, entry: Entry) -> set[tuple[str, str]]:
+        """What was approved for one request: (what, digest of the proposal)."""
+        with self._store.reading() as db:
+            return set() if db is None else _approved(db, entry)
+
+    def extend(self, controller_id: str, request_id: str, reason: str) -> None:
+        """The rule's one extension. Raises RequestError: extended before, due already, or the rule knows none."""
+        with self._store.writing() as db:
+            entry, _ = self._open(db, controller_id, request_id)
+            alarms.extend(db, entry, self._rules, reason, self._clock())
+
+    def due(self, now: datetime, model: str | None = None, most: int | None = None) -> list[Due]:
+        """Open requests, soonest first; of a model, those that it has yet to settle. At most so many."""
+        with self._store.reading() as db:
+            return [] if db is None else alarms.due(db, now, model, most)
+
+    def ring(self, now: datetime) -> list[Due]:
+        """Open requests that have come to 50, 75, 90 or 100 % of their legal time; each is told of, and noted, once."""
+        with self._store.reading() as db:
+            if db is None or not alarms.ringing(db, now):
+                return []  # the common case writes nothing
+        with self._store.writing() as db:
+            return alarms.ring(db, now)
+
+    def _open(self, db: Connection, controller_id: str, request_id: str) -> tuple[Entry, list[Entry]]:
+        """A request and its live tasks. Raises RequestError once every model has settled it."""
+        entry = _request(db, controller_id, request_id)
+        live = queries.tasks(db, entry.seq, only_live=True)
+        if entry.state in states.OPEN_REQUEST and not queries.alone(db, REQUESTS.c.seq == entry.seq, queries.owed()):
+            ends = ", ".join(sorted({task.state for task in live}))
+            raise RequestError(f"request {request_id}: every model has settled it ({ends}); it has ended")
+        return entry, live
+
+    def _end(self, batch: str, old: str, new: str, reason: str) -> int:
+        with self._store.writing() as db:
+            ending = [(entry, (new,)) for entry in queries.of_batch(db, batch) if entry.state == old]
+            return writes.walk(db, ending, reason, self._clock())
 
 
 def nothing_pending(batch: str, dataset: str | None) -> str:
@@ -247,43 +263,34 @@ def nothing_pending(batch: str, dataset: str | None) -> str:
     return f"batch {batch}: no deletion request{about} is pending; file one with `unlearning request add FILE`"
 
 
-def _entries(db: sqlite3.Connection, where: str, values: Sequence[Any]) -> list[Entry]:
-    rows = db.execute(f"SELECT {_COLUMNS} FROM requests {where} ORDER BY seq", values)
-    return [Entry(*row) for row in rows]
+def _register(db: Connection, model: str, dataset: str, now: datetime) -> None:
+    line = select(LINES.c.model).where(LINES.c.model == model, LINES.c.dataset == dataset)
+    if db.execute(line).first() is None:
+        db.execute(insert(LINES), {"model": model, "dataset": dataset, "registered_at": deadlines.stamp(now)})
 
 
-def _sealed_at(db: sqlite3.Connection, entry: Entry) -> str:
-    """When the batch of `entry` was sealed, RFC 3339: however often its files are made again."""
-    order = "WHERE request_seq = ? AND reason = 'sealed' ORDER BY seq DESC LIMIT 1"
-    return str(db.execute(f"SELECT at FROM events {order}", (entry.seq,)).fetchone()[0])
+def _sealed(db: Connection, batch: str) -> Sealed | None:
+    row = db.execute(select(BATCHES).where(BATCHES.c.key == batch)).one_or_none()
+    return None if row is None else Sealed(queries.of_batch(db, batch), row.sealed_at, row.model, row.cut_off)
 
 
-def _pending(db: sqlite3.Connection, dataset: str | None) -> list[Entry]:
-    where, values = "WHERE state = ? AND batch IS NULL", [states.PENDING]
-    if dataset is not None:
-        where, values = f"{where} AND (dataset IS NULL OR dataset = ?)", [*values, dataset]
-    waiting = _entries(db, where, values)
-    return [entry for entry in waiting if entry.goal == waiting[0].goal]
+def _request(db: Connection, controller_id: str, request_id: str) -> Entry:
+    found = queries.alone(db, REQUESTS.c.controller_id == controller_id, REQUESTS.c.request_id == request_id)
+    if not found:
+        raise RequestError(f"request {request_id[:64]!r} of {controller_id[:64]!r} is not in the ledger")
+    return found[0]
 
 
-def _path(old: str, new: str) -> tuple[str, ...]:
-    if new == "failed":
-        return ("failed",) if "failed" in states.LEGAL[old] else ()
-    return states.steps(old, new)
+def _refuse_live(db: Connection, entry: Entry) -> None:
+    live = [task for task in queries.tasks(db, entry.seq, only_live=True) if task.state not in states.SETTLED]
+    if live:
+        raise RequestError(f"request {entry.request_id}: joined batch {live[0].batch} meanwhile; look again")
 
 
-def _move(db: sqlite3.Connection, entry: Entry, new: str, reason: str) -> None:
-    states.require(entry.state, new, entry.request_id)
-    db.execute("UPDATE requests SET state = ? WHERE seq = ?", (new, entry.seq))
-    _event(db, entry.seq, entry.state, new, entry.batch, reason)
+def _approved(db: Connection, entry: Entry) -> set[tuple[str, str]]:
+    rows = db.execute(select(APPROVALS.c.what, APPROVALS.c.digest).where(APPROVALS.c.request_seq == entry.seq))
+    return {(what, digest) for what, digest in rows}
 
 
-def _event(db: sqlite3.Connection, seq: int, old: str | None, new: str, batch: str | None, reason: str) -> None:
-    db.execute(
-        "INSERT INTO events (request_seq, at, old, new, batch, reason) VALUES (?, ?, ?, ?, ?, ?)",
-        (seq, _now(), old, new, batch, reason),
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else deadlines.stamp(moment)
