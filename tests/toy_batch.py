@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from unlearning import files, gates
-from unlearning.evidence import lineage
+from unlearning.evidence import certificate, lineage
 from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.verbs import _asset, certify, ingest, plan, request, resolve, retain, seal
@@ -141,7 +141,11 @@ def toy_report(params: Params, batch: BatchFolder, forgetting: float) -> dict[st
         "weights": {role: record.outputs[0].sha256 for role, record in records.items()},
         "finite": True,
     }
-    verdict = gates.evaluate(report, params.gates, checkpoints)
+    before = certificate.forgotten_before(batch)
+    if before:  # of which nothing came back
+        sets = {"forget": {"drop": {"value": 0.0, "low": -0.01, "high": 0.01}}}
+        report["earlier"] = {"batches": [{"batch": key, "sets": sets} for key in before]}
+    verdict = gates.evaluate(report, params.gates, checkpoints, before)
     return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}
 
 

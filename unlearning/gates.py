@@ -7,7 +7,7 @@ the original's are all refusals.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -50,8 +50,13 @@ class Verdict:
         return [asdict(criterion) for criterion in self.criteria]
 
 
-def evaluate(report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, str]) -> Verdict:
-    """The verdict on `report`, for the checkpoints {original, reference, unlearned: sha256} that really lie there."""
+def evaluate(
+    report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, str], earlier: Iterable[str] = ()
+) -> Verdict:
+    """The verdict on `report`, for the checkpoints {original, reference, unlearned: sha256} that really lie there.
+
+    earlier  batches whose images the manifest says were forgotten before: each must still be forgotten
+    """
     goal = str(report.get("goal"))
     criteria = [_integrity(report, checkpoints), *_retention(report, gates)]
     if goal == "unreconstructable":
@@ -62,6 +67,7 @@ def evaluate(report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, 
         criteria.append(
             _said("goal", "fail", f"the report's goal is {goal!r}: unreconstructable or never_seen is right")
         )
+    criteria += _still_forgotten(report, gates, earlier)
     criteria += [_attacked(report, kind, advice) for kind, advice in sorted(gates.attacks.items())]
     criteria += [_bounded(report, bound) for bound in gates.metrics]
     passed = all(criterion.status == "pass" for criterion in criteria if criterion.blocking)
@@ -122,6 +128,39 @@ def _never_seen(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
         _at_most("reference_distance", distance, gates.reference_distance_at_most, what),
         _at_most("over_forgetting", beyond, gates.over_forgetting_margin, over, blocking=False),
     ]
+
+
+def _still_forgotten(report: Mapping[str, Any], gates: Gates, earlier: Iterable[str]) -> list[Criterion]:
+    """The earlier batch of which most came back. One that was not measured refuses; none at all: no criterion."""
+    block, threshold = _mapping(report.get("earlier")), gates.earlier_forgetting_drop
+    entries = block.get("batches")
+    told = {str(one.get("batch")): one for one in map(_mapping, entries if isinstance(entries, list) else [])}
+    drops = {key: _drops(told.get(key, {})) for key in sorted({*earlier, *told})}
+    for key, found in drops.items():
+        if not found or any(drop.value is None for _, drop in found):
+            why = told.get(key, {}).get("not_measured") or "the report does not say"
+            sentence = f"not measured, whether what batch {key} forgot is still forgotten: {why}"
+            bound = f"<= {threshold.value:g}"
+            return [Criterion("earlier", "not_measured", True, None, None, None, bound, threshold.source, sentence)]
+    worst = max(
+        (
+            (drop, f"batch {key} had forgotten when it was certified came back ({name})")
+            for key in drops
+            for name, drop in drops[key]
+        ),
+        key=lambda one: one[0].value or 0.0,
+        default=None,
+    )
+    return [] if worst is None else [_at_most("earlier", worst[0], threshold, f"of what {worst[1]}")]
+
+
+def _drops(entry: Mapping[str, Any]) -> list[tuple[str, _Score]]:
+    """(set, how much came back), of each set of an earlier batch."""
+    return [(str(name), _score({"scores": _mapping(one)}, "drop")) for name, one in _mapping(entry.get("sets")).items()]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _attacked(report: Mapping[str, Any], kind: str, advice: Advice) -> Criterion:

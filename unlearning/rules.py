@@ -141,6 +141,12 @@ class Bound(Advice):
     )
 
 
+EARLIER = Threshold(
+    value=0.1,
+    source="house threshold: a tenth of the way from knowing an image to knowing nothing of it, the width of the gates",
+)
+
+
 class Gates(Section):
     """When a model may ship. The goal of the batch's requests decides which bounds apply."""
 
@@ -148,6 +154,10 @@ class Gates(Section):
     retention_at_least: Threshold
     over_forgetting_margin: Threshold
     reference_distance_at_most: Threshold
+    earlier_forgetting_drop: Threshold = Field(
+        EARLIER,
+        description="how much of what an earlier batch had forgotten when it was certified may come back; 0 to 0.2",
+    )
     sibling_retention_at_least: Advice | None = Field(None, description="for evaluate.siblings; absent = no bound")
     attacks: Mapping[str, Advice] = Field(
         {}, description="kind of attack: how far the unlearned model may lie beyond the reference, at most"
@@ -158,4 +168,7 @@ class Gates(Section):
     def _what_bounds_nothing_is_not_named(self, handler: Any) -> dict[str, Any]:
         """So that what was made before these could be asked for is still current: the same digest."""
         written: dict[str, Any] = handler(self)
-        return {name: value for name, value in written.items() if value or name not in ("attacks", "metrics")}
+        told = {name: value for name, value in written.items() if value or name not in ("attacks", "metrics")}
+        if self.earlier_forgetting_drop == EARLIER:
+            told.pop("earlier_forgetting_drop", None)
+        return told

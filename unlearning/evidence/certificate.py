@@ -9,7 +9,7 @@ certificate too. No torch: it is composed and checked on an auditor's laptop.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearning import digests, files, gates
@@ -37,7 +37,7 @@ def compose(
     Raises EvidenceError or StorageError if requests, report or thresholds cannot be read.
     """
     report = _report(batch)
-    verdict = judged(report, records, params)
+    verdict = judged(report, records, params, forgotten_before(batch))
     requests = _requests(batch)
     unlearned, planned = records["unlearned_checkpoint"], plan.read(batch)
     exact = _exactness(records, planned["tier"])
@@ -68,11 +68,26 @@ def compose(
     }
 
 
-def judged(report: Mapping[str, Any], records: Mapping[str, Record], params: Mapping[str, Any]) -> Verdict:
-    """The verdict on the checkpoints in the batch; which weights they hold is read there, not in the report."""
+def judged(
+    report: Mapping[str, Any], records: Mapping[str, Record], params: Mapping[str, Any], earlier: Sequence[str]
+) -> Verdict:
+    """The verdict on the checkpoints in the batch; which weights they hold is read there, not in the report.
+
+    earlier  as `forgotten_before` has it: no report decides what it must have measured
+    """
     checkpoints = {role: records[f"{role}_checkpoint"].sha256 for role in ROLES}
     weights = {role: _weights(records[f"{role}_checkpoint"]) for role in ROLES}
-    return gates.evaluate({**report, "weights": weights}, Gates.model_validate(params["gates"]), checkpoints)
+    bounds = Gates.model_validate(params["gates"])
+    return gates.evaluate({**report, "weights": weights}, bounds, checkpoints, earlier)
+
+
+def forgotten_before(batch: BatchFolder) -> tuple[str, ...]:
+    """The batches that its manifest says were served before this one. Raises StorageError or EvidenceError."""
+    path = batch.asset("forget_manifest") / "resolution.json"
+    try:
+        return tuple(str(one["batch"]) for one in files.read_json(path).get("earlier", ()))
+    except (AttributeError, KeyError, TypeError):
+        raise EvidenceError(f"{path}: does not say what was forgotten before") from None
 
 
 def sections_sha256(params: Mapping[str, Any], stage: str) -> str:

@@ -42,8 +42,18 @@ def level(verdict: Verdict, tier: str, exact: Mapping[str, Any] | None, unlearne
 
 def not_claimed(claimed: str, report: Mapping[str, Any], verdict: Verdict) -> list[str]:
     """Every sentence that this certificate does not say, of its level and of the attacks in its report."""
-    sentences = [*_ALWAYS, *_of_attacks(report, verdict)]
+    sentences = [*_ALWAYS, *_of_earlier(report), *_of_attacks(report, verdict)]
     return [*sentences, _ENTRUSTED] if claimed == "C3" else sentences
+
+
+def _of_earlier(report: Mapping[str, Any]) -> Iterator[str]:
+    block = report.get("earlier")
+    entries = block.get("batches") if isinstance(block, Mapping) else None
+    if entries:
+        yield (
+            f"resistance to any attack on what {len(entries)} earlier batches of this model forgot: their images were "
+            "drawn again, under the corruption of this report, and nothing else was tried on them"
+        )
 
 
 def _of_attacks(report: Mapping[str, Any], verdict: Verdict) -> Iterator[str]:

@@ -73,7 +73,8 @@ def judge(params: Params, batch: BatchFolder, rehash: bool = True) -> Verdict:
     Raises StorageError or EvidenceError where there is nothing to judge.
     """
     records = {f"{role}_checkpoint": _record(batch, f"{role}_checkpoint", rehash) for role in certificate.ROLES}
-    return certificate.judged(files.read_json(batch.report), records, params.model_dump(mode="json"))
+    report, before = files.read_json(batch.report), certificate.forgotten_before(batch)
+    return certificate.judged(report, records, params.model_dump(mode="json"), before)
 
 
 def promote(params: Params, batch: BatchFolder, pending: int | None = None) -> Promotion:
@@ -226,8 +227,7 @@ def _knows_what_was_forgotten(batch: BatchFolder, lines: Sequence[Row]) -> None:
         raise EvidenceError(
             f"batch {batch.key} was rolled back, and its requests wait for another batch; seal and make that one"
         )
-    said = files.read_json(batch.asset("forget_manifest") / "resolution.json").get("earlier", [])
-    known = {one["batch"] for one in said} | {batch.key}
+    known = {*certificate.forgotten_before(batch), batch.key}
     for other in history.in_effect(lines):
         if other not in known:
             raise EvidenceError(

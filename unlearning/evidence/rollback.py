@@ -18,7 +18,6 @@ from unlearning.evidence.history import Row
 from unlearning.evidence.promotion import Champion
 from unlearning.workspace import Workspace
 
-_RESTORED = ("checkpoint", "sha256", "batch", "certificate_sha256", "deletions_since_base", "base")
 _CODE = re.compile(r"[a-z0-9][a-z0-9_-]{2,63}")
 
 
@@ -52,8 +51,14 @@ def roll_back(workspace: Workspace, model: str, to_version: int, reason: str, ex
             batch for batch in history.in_effect(lines) if batch not in history.in_effect(lines, wanted["version"])
         )
         after = Champion(
-            **{**{name: wanted.get(name) for name in _RESTORED}, "version": now.version + 1},
-            previous=promotion.without_previous(now),
+            now.version + 1,
+            wanted["checkpoint"],
+            wanted["sha256"],
+            wanted["batch"],
+            wanted["certificate_sha256"],
+            promotion.without_previous(now),
+            wanted.get("deletions_since_base"),
+            wanted.get("base"),
             rollback_of=to_version,
             reason=reason,
             pending_again=sum(_requests(workspace, batch) for batch in gone),

@@ -19,6 +19,7 @@ SET_NAMES = {
     "retain": "retain (trained on)",
     "holdout": "retain (held out)",
     "siblings": "siblings (held out)",
+    "earlier": "forgotten earlier",
 }
 ROLE_COLOURS = {
     "original": "#3b6ea5",

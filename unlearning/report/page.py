@@ -46,6 +46,10 @@ _SCORES = {
 _LATER_SCORES = {  # not in every report: siblings where some are named, the others since they exist
     "sibling_retention": ("Retention of siblings", "the same, on the kept classes that look like the forgotten ones"),
     "reference_sibling_retention": ("The reference's, of siblings", "how far retraining alone moves those"),
+    "earlier_forgetting": (
+        "Forgetting of earlier batches", "0 = draws them like the models that knew them, 1 = knows nothing of them"
+    ),
+    "reference_earlier_forgetting": ("The reference's, of earlier batches", "what never having seen them comes to"),
     "forgetting_bounded": (
         "Forgetting, bounded", "no picture counts for more than knowing nothing of it; read it beside the reference's"
     ),

@@ -15,6 +15,7 @@ from unlearning.contracts import Compared, Corruption, Generator, ImageSource, M
 from unlearning.log import Log, Progress
 from unlearning.metrics import _observer
 from unlearning.metrics.extractors.extractor import Extractor
+from unlearning.metrics.mse import Mse
 from unlearning.randomness import Draws
 from unlearning.types import Corrupted, Images, Missing
 from unlearning.verbs._remembered import Memory
@@ -84,6 +85,27 @@ def measure(
             memory.keep_shown(measured, pictures, observed)
     _in_order(measured, subjects.metrics)
     return measured
+
+
+def errors(
+    name: str, images: ImageSource, rows: Sequence[int], subjects: Subjects, seeds: Sequence[int], batch_size: int
+) -> dict[str, np.ndarray]:
+    """Mean squared error of some rows of a set: model -> [K, S] float64, S = seeds.
+
+    A row gets the hole and the noise that it has where the whole set `name` is measured: errors of other models that
+    were measured there stand beside these row by row.
+    """
+    found = {role: np.full((len(rows), len(seeds)), np.nan) for role in (*subjects.models, MEAN_PICTURE)}
+    metric = Mse()
+    for column, seed in enumerate(seeds):
+        whole = Draws(seed, len(images), where=("evaluate", name))
+        for start in range(0, len(rows), batch_size):
+            here = tuple(rows[start : start + batch_size])
+            truth = images(torch.tensor(here))
+            generated, missing, _ = _reconstruct(truth, subjects, whole.only(here))
+            for role, picture in generated.items():
+                found[role][start : start + len(here), column] = metric(Compared(truth, picture, missing)).numpy()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def scores(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[s
         "observer_auc": _observed("unlearned", plan, measured),
         "observer_auc_original": _observed("original", plan, measured),
     }
-    return {name: _as_json(value) for name, value in found.items()}
+    return {name: as_json(value) for name, value in found.items()}
 
 
 def headline_set(measured: Mapping[str, Measured]) -> str:
@@ -74,7 +74,8 @@ def _observed(role: str, plan: Evaluate, measured: Mapping[str, Measured]) -> Sc
     return None
 
 
-def _as_json(score: Score | None) -> dict[str, Any] | None:
+def as_json(score: Score | None) -> dict[str, Any] | None:
+    """A score as report.json has it; an end of its interval that is not finite is null."""
     if score is None:
         return None
     bounds = {"low": score.low, "high": score.high}

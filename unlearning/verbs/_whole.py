@@ -85,6 +85,31 @@ def measure(
     return measured
 
 
+def errors(
+    name: str,
+    images: ImageSource,
+    rows: Sequence[int],
+    subjects: Subjects,
+    known: Nothing,
+    seeds: Sequence[int],
+    batch_size: int,
+) -> dict[str, np.ndarray]:
+    """The surprise at some rows of a set: model -> [K, S] float64, S = seeds; drawn as where all of it is measured."""
+    found = {role: np.full((len(rows), len(seeds)), np.nan) for role in (*subjects.models, MEAN_PICTURE)}
+    place = {row: at for at, row in enumerate(rows)}
+    for column, seed in enumerate(seeds):
+        draws = Draws(seed, len(images), where=("evaluate", name), device=subjects.device)
+        for first, block in places(len(images), _BLOCK, draws):
+            wanted = tuple(row - first for row in rows if first <= row < first + block.rows)
+            for start in range(0, len(wanted), batch_size):
+                here = wanted[start : start + batch_size]
+                taken = [first + row for row in here]
+                at = torch.tensor(taken)
+                for role, value in _surprises(images(at), at, subjects, known, block.only(here)).items():
+                    found[role][[place[row] for row in taken], column] = value.double().cpu().numpy()
+    return found
+
+
 def places(n: int, batch_size: int, draws: Draws) -> Iterator[tuple[int, Draws]]:
     """Where each batch of n rows starts, and its draws: a function of the row and of no batch size."""
     for first in range(0, n, _BLOCK):

@@ -21,7 +21,8 @@ from unlearning.report.charts import Points
 from unlearning.report.figures import Rows
 from unlearning.report.page import Aside
 from unlearning.stages import STAGES
-from unlearning.verbs import _timed
+from unlearning.verbs import _earlier, _timed
+from unlearning.verbs._earlier import Earlier
 from unlearning.verbs._measure import Measured
 from unlearning.verbs._timed import Clock
 from unlearning.verbs._whole_pictures import Whole
@@ -36,6 +37,7 @@ class Beside:
     points: Points  # of the embedding map; empty where none was asked for
     clock: Clock
     attacks: Mapping[str, float]  # kind -> seconds
+    earlier: Earlier
 
 
 def write(
@@ -52,6 +54,8 @@ def write(
     pq.write_table(_per_image(measured), folder / "per_image.parquet", compression="zstd")
     if looked.bits:
         pq.write_table(_per_image_bits(measured, looked.bits), folder / "likelihood.parquet", compression="zstd")
+    if beside.earlier.found:
+        pq.write_table(_earlier.per_image(beside.earlier), folder / "earlier.parquet", compression="zstd")
     shown = {
         name: found.pictures
         for name, found in measured.items()

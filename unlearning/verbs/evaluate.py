@@ -24,7 +24,7 @@ from unlearning import digests, files, gates
 from unlearning.contracts import Corruption, ImageSource, Metric
 from unlearning.data import manifest
 from unlearning.data.images import ImageSet
-from unlearning.evidence import lineage, plan
+from unlearning.evidence import certificate, lineage, plan
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.metrics import _observer
@@ -33,6 +33,7 @@ from unlearning.params import Params
 from unlearning.training import checkpoint
 from unlearning.verbs import (
     _attacked,
+    _earlier,
     _eyes,
     _map,
     _planned,
@@ -45,6 +46,7 @@ from unlearning.verbs import (
 )
 from unlearning.verbs._asset import make
 from unlearning.verbs._attacked import Attacked
+from unlearning.verbs._earlier import Earlier
 from unlearning.verbs._eyes import Eyes
 from unlearning.verbs._kinds import check
 from unlearning.verbs._measure import Measured, Subjects, measure
@@ -95,11 +97,14 @@ def _fill(params: Params, batch: BatchFolder, log: Log, folder: Path, key: str) 
     }
     if corruption.leaves_nothing and not whole:
         log(Progress("evaluation_report", 0, 0, note=_NO_RECONSTRUCTION.format(kind=corruption.kind)))
+    earlier = Earlier()
+    if batch.earlier.is_file():
+        earlier = clock.of("measure earlier", partial(_earlier.made, params, batch, subjects, known, log))
     attacked = _attacked.made(params, batch, _scored.headline_set(measured), tables, images, subjects, known, log)
     looked = _whole_pictures.look(params, batch, models, images, eyes.auto, device, log)
     points = _map.made(params, batch, tables, images, subjects, log)
-    report = _report(params, batch, measured, attacked, looked, eyes, siblings, corruption)
-    _written.write(params, batch, folder, report, measured, Beside(looked, points, clock, attacked.seconds))
+    report = _report(params, batch, measured, earlier, attacked, looked, eyes, siblings, corruption)
+    _written.write(params, batch, folder, report, measured, Beside(looked, points, clock, attacked.seconds, earlier))
     return {
         "verdict": report["verdict"],
         "goal": report["goal"],
@@ -186,13 +191,14 @@ def _report(
     params: Params,
     batch: BatchFolder,
     measured: Mapping[str, Measured],
+    earlier: Earlier,
     attacked: Attacked,
     looked: Whole,
     eyes: Eyes,
     siblings: dict[str, Any] | None,
     corruption: Corruption,
 ) -> dict[str, Any]:
-    scores = _scored.scores(params.evaluate, measured)
+    scores = _scored.scores(params.evaluate, measured) | earlier.scores
     requests = files.read_json(batch.requests.with_name("batch.json"))
     checkpoints = {role: lineage.read(batch, f"{role}_checkpoint").sha256 for role in ROLES}
     error = next(iter(measured.values())).error
@@ -206,6 +212,7 @@ def _report(
         "scores": dict.fromkeys(scores) if silent else scores,
         **({"note": _NO_RECONSTRUCTION.format(kind=corruption.kind)} if silent else {}),
         "sets": {name: _set_summary(found) for name, found in measured.items()},
+        **({"earlier": earlier.block} if earlier.block else {}),
         **({"attacks": attacked.entries} if attacked.entries else {}),
         **({"whole_pictures": looked.block} if looked.block else {}),
         "checkpoints": checkpoints,
@@ -219,7 +226,7 @@ def _report(
         "method": params.unlearn.model_dump(mode="json"),
         "policy": plan.said(plan.read(batch)),
     }
-    verdict = gates.evaluate(report, params.gates, checkpoints)
+    verdict = gates.evaluate(report, params.gates, checkpoints, certificate.forgotten_before(batch))
     return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}
 
 

@@ -24,11 +24,13 @@ def run(params: Params, batch: BatchFolder) -> Promotion:
 
 
 def _left_out(params: Params, batch: BatchFolder) -> int:
-    """Requests for this model that came before the batch was sealed, or before its cut-off, and wait still."""
+    """Requests for this model that came before the batch was sealed, or before its cut-off, and wait still.
+
+    Of the goal that waits longest: what the next batch would seal.
+    """
     sealed = files.read_json(batch.requests.with_name("batch.json"))
     cut_off = sealed.get("cut_off") or sealed.get("sealed_at")
     if cut_off is None:  # sealed before that was written
         return 0
-    moment, dataset = datetime.fromisoformat(cut_off), params.data.name
-    waiting = [one for one in _ledger.of(batch.workspace).waiting() if one.dataset == dataset]
-    return sum(datetime.fromisoformat(entry.received_at) < moment for entry in waiting)
+    moment, ledger = datetime.fromisoformat(cut_off), _ledger.of(batch.workspace)
+    return len(ledger.pending(params.model.name, params.data.name, before=moment))

@@ -1,4 +1,4 @@
-"""`unlearning rollback MODEL --to VERSION --because CODE`: serve an earlier version again, and reopen what it undoes."""
+"""`unlearning rollback MODEL --to VERSION --because CODE`: serve an earlier version again, reopen what it undoes."""
 
 from __future__ import annotations
 
