@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import unlearning
-from unlearning import command_compare, command_sequence, command_study, files
+from unlearning import command_compare, command_intake, command_sequence, command_study, files
 from unlearning.errors import DataError, UnlearningError
 from unlearning.log import Bars, say
 from unlearning.params import Params, override
@@ -66,6 +66,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     command_study.add(verbs, root, batch)
     command_sequence.add(verbs, root)
     command_compare.add(verbs, root)
+    command_intake.add(verbs, root)
     verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.set_defaults(verb=_verify)

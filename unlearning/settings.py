@@ -27,10 +27,15 @@ class Settings(BaseSettings):
     mlflow_timeout_s: float = Field(3.0, gt=0, description="longest wait for one MLflow call, seconds")
     dvc: str = Field(".venv-dvc/bin/dvc", description="the dvc command, in an environment of its own")
     dvc_remote: str | None = Field(None, description="URL of the DVC remote; default: a folder under the root")
+    automation: bool = Field(False, description="true: every schedule and sensor of every line starts switched on")
     launcher: str = Field(
         "local", pattern=LAUNCHERS, description="where training runs: local | torchrun | kubernetes | ray"
     )
     processes: int = Field(1, ge=1, description="processes of a torchrun launch")
+    python: str | None = Field(None, description="interpreter of the compute process; default: the one that launches")
+    postgres_url: str | None = Field(
+        None, description="Dagster's own tables (postgresql+psycopg2://…); default: SQLite under the root"
+    )
     inbox: str | None = Field(
         None,
         description="where controllers leave requests: a folder, s3://…, gs://…; default: <root>/inbox",

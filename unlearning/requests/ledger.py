@@ -61,8 +61,19 @@ class Ledger:
 
         Raises ConflictError if an id comes back with another body.
         """
+        return self.take(filed, source)[0]
+
+    def take(self, filed: Sequence[Filed], source: str) -> tuple[list[Entry], int]:
+        """`add`, and how many of the requests are new."""
         with self._store.writing() as db:
-            return writes.take_in(db, filed, self._clock(), source, self._rules)
+            last = queries.last(db)
+            entries = writes.take_in(db, filed, self._clock(), source, self._rules)
+        return entries, len({entry.seq for entry in entries if entry.seq > last})
+
+    def counts(self) -> dict[str, int]:
+        """How many requests stand where; one that several models owe counts for each."""
+        with self._store.reading() as db:
+            return {} if db is None else queries.counts(db)
 
     def entries(self, batch: str | None = None) -> list[Entry]:
         """The tasks of one batch, in the order their requests came; without one, every request as it stands now."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, null, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, null, or_, select
 
 from unlearning.requests import states
 from unlearning.requests.entry import Entry
@@ -74,6 +74,19 @@ def current(
 def alone(db: Connection, *where: ColumnElement[bool], most: int | None = None) -> list[Entry]:
     """Requests, whatever their tasks, in the order they came."""
     return _entries(db, select(*_OF_REQUEST, *_ALONE).where(*where).order_by(REQUESTS.c.seq).limit(most))
+
+
+def last(db: Connection) -> int:
+    """The number of the newest request; 0 where there is none."""
+    return int(db.execute(select(func.coalesce(func.max(REQUESTS.c.seq), 0))).scalar_one())
+
+
+def counts(db: Connection) -> dict[str, int]:
+    """Requests with their live tasks, a count a state."""
+    joined = REQUESTS.outerjoin(TASKS, and_(TASKS.c.request_seq == REQUESTS.c.seq, live()))
+    state = func.coalesce(TASKS.c.state, REQUESTS.c.state)
+    rows = db.execute(select(state, func.count()).select_from(joined).group_by(state).order_by(state))
+    return {name: count for name, count in rows}
 
 
 def by_number(db: Connection, seqs: Sequence[int]) -> list[Entry]:

@@ -1,0 +1,85 @@
+"""`unlearning intake`: what lies in the inbox goes to the ledger, each request exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearning import digests, files
+from unlearning.errors import RequestError
+from unlearning.requests import tokens
+from unlearning.requests.inbox import Inbox, Letter
+from unlearning.requests.ledger import Ledger
+from unlearning.requests.schema import Filed
+from unlearning.settings import Settings
+from unlearning.verbs import _ledger
+from unlearning.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one look into the inbox came to. Files are named by the sha256 of their bytes."""
+
+    filed: int = 0  # requests that are new
+    known: int = 0  # requests that the ledger had already, word for word
+    waiting: int = 0  # files that may still be written: the next look takes them
+    files: tuple[str, ...] = ()  # taken in, now in done/
+    refused: tuple[str, ...] = ()  # set aside in refused/, the reason beside each
+
+
+def take_in(workspace: Workspace, inbox: str | None = None, settle_s: float | None = None) -> Taken:
+    """Claim, file, and put away every file of the inbox; the oldest first, one process at a time.
+
+    inbox     a folder or an address (unlearning/requests/inbox.py); default: that of the settings, else `<root>/inbox`
+    settle_s  seconds a file must have been at rest; default: that of the settings
+
+    Killed anywhere and called again, it ends the same. A file that holds one request too few, too many or badly written
+    is refused whole. Raises RequestError for an address that is no inbox, StorageError where it cannot be reached.
+    """
+    settings = Settings()
+    place = inbox or settings.inbox or str(workspace.root.resolve() / "inbox")
+    door = Inbox(place)
+    lock = workspace.root / "locks" / f"inbox-{digests.of_bytes(place.encode())[:12]}"
+    with files.locked(lock, "the inbox", wait=True):
+        waiting = door.claim(settings.inbox_settle_s if settle_s is None else settle_s)
+        scratch = workspace.root / "work"
+        scratch.mkdir(parents=True, exist_ok=True)
+        ledger, taken = _ledger.of(workspace), Taken(waiting=waiting)
+        for letter in door.letters():
+            taken = _filed(door, letter, ledger, scratch, taken)
+    return taken
+
+
+def file(filed: Sequence[Filed], workspace: Workspace, source: str) -> tuple[list[dict[str, Any]], int]:
+    """A receipt each, and how many of the requests are new; all or none. Raises ConflictError, StorageError."""
+    entries, fresh = _ledger.of(workspace).take(filed, source)
+    return [entry.receipt for entry in entries], fresh
+
+
+def counts(workspace: Workspace) -> dict[str, int]:
+    """How many requests stand in which state. Raises StorageError where the ledger cannot be reached."""
+    return _ledger.of(workspace).counts()
+
+
+def token(workspace: Workspace, controller_id: str, operator: bool) -> str:
+    """Let a controller use the HTTP intake; the token is handed out here and never again. Raises RequestError."""
+    return tokens.add(workspace, controller_id, operator)
+
+
+def _filed(door: Inbox, letter: Letter, ledger: Ledger, scratch: Path, taken: Taken) -> Taken:
+    try:
+        filed = door.read(letter, scratch)
+        entries, fresh = ledger.take(filed, source="inbox")
+    except RequestError as error:
+        door.refuse(letter, str(error))
+        return Taken(taken.filed, taken.known, taken.waiting, taken.files, (*taken.refused, letter.name))
+    door.accept(letter)
+    return Taken(
+        taken.filed + fresh,
+        taken.known + len(entries) - fresh,
+        taken.waiting,
+        (*taken.files, letter.name),
+        taken.refused,
+    )
