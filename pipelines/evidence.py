@@ -6,7 +6,7 @@ that is another batch's. So events are read by partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -22,11 +22,16 @@ class Materialized:
     timestamp: float
 
 
-def upstream(instance: dg.DagsterInstance, batch: str, assets: Iterable[str]) -> dict[str, Materialized]:
-    """The newest event of each asset for `batch`; `image_dataset` has no partitions. What has no event is left out."""
+def upstream(
+    instance: dg.DagsterInstance, batch: str, assets: Iterable[str], prefix: Sequence[str] = ()
+) -> dict[str, Materialized]:
+    """The newest event of each asset for `batch`, by its bare name; what has no event is left out.
+
+    prefix  of the line's asset keys. `image_dataset` has no partitions.
+    """
     found = {}
     for name in assets:
-        key = dg.AssetKey(name)
+        key = dg.AssetKey([*prefix, name])
         where = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if name == "image_dataset" else [batch])
         records = instance.fetch_materializations(where, limit=1).records
         if records:

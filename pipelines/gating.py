@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.line import Line
 from pipelines.making import opened
-from pipelines.partitions import deletion_batch
 from pipelines.resources.workbench import Workbench
 from unlearning.errors import UnlearningError
 from unlearning.evidence import promotion
@@ -22,17 +22,26 @@ ALONE = (  # criteria with a check of their own
     "reference_distance",
     "over_forgetting",
     "sibling_retention",
+    "earlier",
 )
+_UNASKED = {  # why a criterion is not among those of a verdict, where it is not the goal
+    "sibling_retention": "gates.sibling_retention_at_least is not set",
+    "earlier": "nothing was forgotten earlier",
+}
 
 
-def gate_check(criterion: str, description: str, blocking: bool = True) -> dg.AssetChecksDefinition:
+def gate_check(line: Line, criterion: str, description: str, blocking: bool = True) -> dg.AssetChecksDefinition:
     """The check of one criterion. One function a check: a blocking failure stops the function that reports it."""
 
     @dg.asset_check(
-        asset=GATED, name=criterion, description=description, blocking=blocking, partitions_def=deletion_batch
+        asset=line.key(GATED),
+        name=criterion,
+        description=description,
+        blocking=blocking,
+        partitions_def=line.partitions,
     )
     def check(context: dg.AssetCheckExecutionContext, workbench: Workbench) -> dg.AssetCheckResult:
-        params, batch = opened(workbench, context.partition_key)
+        params, batch = opened(line, workbench, context.partition_key)
         try:
             verdict = promotion.judge(params, batch, rehash=criterion == "integrity")
         except UnlearningError as error:  # nothing to judge is a refusal, in words
@@ -42,15 +51,17 @@ def gate_check(criterion: str, description: str, blocking: bool = True) -> dg.As
     return check
 
 
-def gathered_check(name: str, description: str, belongs: Callable[[str], bool]) -> dg.AssetChecksDefinition:
+def gathered_check(line: Line, name: str, description: str, belongs: Callable[[str], bool]) -> dg.AssetChecksDefinition:
     """One check of all criteria whose name `belongs`: which there are, only the parameters know.
 
     It blocks where one of them does; where only advice fails it warns.
     """
 
-    @dg.asset_check(asset=GATED, name=name, description=description, blocking=True, partitions_def=deletion_batch)
+    @dg.asset_check(
+        asset=line.key(GATED), name=name, description=description, blocking=True, partitions_def=line.partitions
+    )
     def check(context: dg.AssetCheckExecutionContext, workbench: Workbench) -> dg.AssetCheckResult:
-        params, batch = opened(workbench, context.partition_key)
+        params, batch = opened(line, workbench, context.partition_key)
         try:
             verdict = promotion.judge(params, batch, rehash=False)
         except UnlearningError as error:
@@ -87,9 +98,7 @@ def judged(verdict: Verdict, criterion: str, blocking: bool) -> dg.AssetCheckRes
     if criterion == "integrity" and "goal" in found:  # a report without a known goal cannot be judged at all
         found["integrity"] = found["goal"]
     if criterion not in found:
-        unset = "gates.sibling_retention_at_least is not set"
-        why = unset if criterion == "sibling_retention" else f"does not apply to the goal {verdict.goal}"
-        return _result(True, blocking, why, {})
+        return _result(True, blocking, _UNASKED.get(criterion, f"does not apply to the goal {verdict.goal}"), {})
     one = found[criterion]
     return _result(one.status == "pass", blocking, one.sentence, _numbers(one))
 

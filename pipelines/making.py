@@ -10,14 +10,15 @@ from typing import Any
 import dagster as dg
 
 from pipelines import evidence, metadata, recording
-from pipelines.partitions import deletion_batch
+from pipelines.automation import alive
+from pipelines.line import Line
 from pipelines.resources.compute import Compute, Job
 from pipelines.resources.dvc import Dvc
 from pipelines.resources.mlflow import MlflowTracking
 from pipelines.resources.workbench import Workbench
 from pipelines.tracking import Run
 from unlearning import stages
-from unlearning.errors import UnlearningError
+from unlearning.errors import StorageError, UnlearningError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Bars, Progress
@@ -30,41 +31,51 @@ from unlearning.workspace import BatchFolder
 OWNERS = ["team:privacy"]
 
 
-def stage_asset(
-    name: str, group: str, kinds: set[str], description: str, pool: str | None = None
-) -> dg.AssetsDefinition:
-    """The asset of one stage. Its arrows are those of unlearning/stages.py."""
+REFUSED = "refused"  # metadata of a failure that would come again: an input, a rule or a gate said no
+
+
+def stage_asset(line: Line, name: str, group: str, kinds: set[str], description: str) -> dg.AssetsDefinition:
+    """The asset of one stage of a line. Its arrows are those of unlearning/stages.py."""
     stage = stages.named(name)
 
     @dg.asset(
         name=name,
-        deps=list(stage.inputs),
-        partitions_def=deletion_batch,
-        group_name=group,
+        key_prefix=line.prefix or None,
+        deps=[line.key(source) for source in stage.inputs],
+        partitions_def=line.partitions,
+        group_name=line.called(group),
         kinds=kinds,
         owners=OWNERS,
         description=description,
-        pool=pool,
-        tags={"unlearning/verb": "-".join(stage.verb)},
+        pool=line.pool if stage.trains else None,
+        tags={"unlearning/verb": "-".join(stage.verb), **line.tags},
         # What takes seconds goes first: a request that matches nothing must not cost hours of training.
         op_tags={"dagster/priority": "0" if stage.trains else "10"},
+        # For a signal or a full memory: the attempt after it finds the saved state and goes on. A refusal allows none.
+        retry_policy=dg.RetryPolicy(line.crash_retries, line.crash_delay_s) if stage.trains else None,
+        freshness_policy=line.freshness if name == "certificate" else None,
     )
     def make(
         context: dg.AssetExecutionContext, workbench: Workbench, compute: Compute, mlflow: MlflowTracking, dvc: Dvc
     ) -> dg.MaterializeResult[Any]:
         with refusals():
-            return _Making(context, stage, workbench, compute, mlflow, dvc).result()
+            return _Making(context, line, stage, workbench, compute, mlflow, dvc).result()
 
     return make
 
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """A refused input ends the step with its own sentence, and is not tried again: it would be refused again."""
+    """A refused input ends the step with its own sentence, and is not tried again: it would be refused again.
+
+    A full disk is no refusal of anybody's request: that step may be tried again.
+    """
     try:
         yield
+    except StorageError as error:
+        raise dg.Failure(str(error)) from error
     except UnlearningError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        raise dg.Failure(str(error), metadata={REFUSED: True}, allow_retries=False) from error
 
 
 class _Making:
@@ -73,14 +84,17 @@ class _Making:
     def __init__(
         self,
         context: dg.AssetExecutionContext,
+        line: Line,
         stage: Stage,
         workbench: Workbench,
         compute: Compute,
         mlflow: MlflowTracking,
         dvc: Dvc,
     ) -> None:
-        self.context, self.stage, self.workbench, self.compute, self.dvc = context, stage, workbench, compute, dvc
-        self.params, self.batch = workbench.open(context.partition_key)
+        self.context, self.line, self.stage, self.compute, self.dvc = context, line, stage, compute, dvc
+        self.params, self.batch = line.open(workbench, context.partition_key)
+        self.launch = line.launch(workbench, context.partition_key)
+        self.beat = alive.beating(workbench.workspace, context.run.run_id)
         self.tracking = mlflow.connect(workbench.workspace.root, context.log.warning)
 
     def result(self) -> dg.MaterializeResult[Any]:
@@ -97,22 +111,31 @@ class _Making:
             if not run.finished:
                 recording.outputs(run, record, params, batch)
         self.context.log.info(f"{stage.name} {'reused' if before is not None else 'made'}: {record.sha256}")
-        upstream = evidence.upstream(self.context.instance, batch.key, stage.inputs)
+        upstream = evidence.upstream(self.context.instance, batch.key, stage.inputs, self.line.prefix)
         return metadata.materialized(record, batch, upstream, self._extra(run, record, before is not None))
 
     def _make(self, run: Run) -> Record:
         if not self.stage.trains:
             return verbs.run(self.stage.name, self.params, self.batch, self._log())
-        launch = self.workbench.launch(self.batch.key)
         env = {}
         if run.id is not None and self.tracking.answers and not self.tracking.place.local:
             env = {"MLFLOW_RUN_ID": run.id, "MLFLOW_TRACKING_URI": self.tracking.place.uri}
         # A server takes the child's numbers from the child. SQLite has one writer, this process, which has MLflow
         # imported already: the child leaves its numbers in the outbox, and they are delivered while it runs.
         root = self.batch.workspace.root
-        job = Job(self.stage.name, self.batch.key, root, launch.params, launch.overrides, env, run.deliver)
-        self.compute.launch(self.context, job)
+
+        def beat() -> None:
+            self.beat()
+            run.deliver()
+
+        job = Job(self.stage.name, self.batch.key, root, self.launch.params, self.launch.overrides, env, beat)
+        self._launcher().launch(self.context, job)
         return lineage.read(self.batch, self.stage.name)
+
+    def _launcher(self) -> Compute:
+        """This launch's compute: a line may ask for more processes than the settings give."""
+        gpus = self.line.gpus
+        return self.compute if gpus is None else self.compute.model_copy(update={"processes": gpus})
 
     def _log(self) -> Any:
         bars = Bars()
@@ -128,7 +151,7 @@ class _Making:
         return {"dagster.run_id": self.context.run.run_id, "dagster.partition": self.batch.key}
 
     def _extra(self, run: Run, record: Record, reused: bool) -> dict[str, dg.MetadataValue[Any]]:
-        launch = self.workbench.launch(self.batch.key)
+        launch = self.launch
         root, name = self.batch.workspace.root, self.stage.name
         source = launch.params if not launch.overrides else launch.params.with_name(f"{launch.params.name} + overrides")
         known = self.dvc.open().md5(self.batch.asset(name))
@@ -171,7 +194,7 @@ def _pictures(batch: BatchFolder, record: Record) -> Mapping[str, dg.MetadataVal
     return {f"figure_{path.stem}": metadata.picture(path) for path in figures}
 
 
-def opened(workbench: Workbench, batch: str) -> tuple[Params, BatchFolder]:
+def opened(line: Line, workbench: Workbench, batch: str) -> tuple[Params, BatchFolder]:
     """Parameters and folder of a batch, for steps that are no stage. Raises dg.Failure with the sentence."""
     with refusals():
-        return workbench.open(batch)
+        return line.open(workbench, batch)

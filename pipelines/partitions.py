@@ -1,24 +1,22 @@
-"""One partition a batch of deletion requests, never one a request or a person: keys stay in the event log for ever.
+"""One partition a point of a study: `cifar10:mae-cat-border-noise_target-0.25-s0`; and the default line's.
 
-And one a point of a study: `cifar10:mae-cat-border-noise_target-0.25-s0`.
+The partitions of any other line are made by pipelines/line.py.
 """
 
 from __future__ import annotations
 
 import dagster as dg
 
+from pipelines.line import Line
 from unlearning.studies import Plans
 
-deletion_batch = dg.DynamicPartitionsDefinition(name="deletion_batch")
+deletion_batch = Line().partitions
 study_points = dg.DynamicPartitionsDefinition(name="study_points")
 
 
 def open_batch(instance: dg.DagsterInstance, key: str) -> bool:
-    """Make the partition `key`; False if it is there already. What a key may be, `Workspace.batch` says."""
-    if instance.has_dynamic_partition(str(deletion_batch.name), key):
-        return False
-    instance.add_dynamic_partitions(str(deletion_batch.name), [key])
-    return True
+    """Make the default line's partition `key`; False if it is there already."""
+    return Line().open_batch(instance, key)
 
 
 def open_points(instance: dg.DagsterInstance, plans: Plans) -> list[str]:

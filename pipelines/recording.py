@@ -11,10 +11,11 @@ from pipelines import registry
 from pipelines.dvc import DvcProject
 from pipelines.metadata import flat
 from pipelines.registry import Registered
-from pipelines.tracking import Run, Subject
+from pipelines.tracking import Run, Subject, Tracking
 from unlearning import files
-from unlearning.evidence import lineage, plan
+from unlearning.evidence import lineage, plan, promotion
 from unlearning.evidence.lineage import Record
+from unlearning.evidence.promotion import Champion
 from unlearning.params import Params
 from unlearning.report.attacked import glance
 from unlearning.stages import Stage
@@ -67,6 +68,23 @@ def outputs(run: Run, record: Record, params: Params, batch: BatchFolder) -> Non
             beside = path.parent.relative_to(folder).as_posix()
             run.artifact(path, None if beside == "." else beside)
     _version(run, record, params, batch)
+
+
+def promoted(
+    tracking: Tracking, params: Params, batch: BatchFolder, now: Champion, tags: Mapping[str, str]
+) -> tuple[str | None, str | None]:
+    """After a promotion: its run, and the aliases; the run's page and the version, where MLflow answers.
+
+    Said anew when another batch is served by now, it leaves the aliases where they are.
+    """
+    name = params.model.name
+    run = tracking.open(Subject(name, "model_promotion", batch.key, str(now.certificate_sha256)), tags)
+    version = None
+    if promotion.champion(batch.workspace, name) == now:
+        version = registry.crown(run, Registered(name, now.sha256), now.previous["sha256"] if now.previous else None)
+    run.artifact(promotion.file(batch.workspace, name))
+    run.close("FINISHED")
+    return run.link, version
 
 
 def _version(run: Run, record: Record, params: Params, batch: BatchFolder) -> None:

@@ -6,7 +6,6 @@ No Dagster here, and no MLflow until a run is opened: the compute process import
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pipelines.waiting import Outbox
 
 Answer = TypeVar("Answer")
 Say = Callable[[str], None]
@@ -114,7 +115,8 @@ class Tracking:
             return experiment, run.run_id, run.status == "FINISHED"
 
         found = self.ask(outbox, "open", {"subject": given}, find)
-        run = Run(self, outbox) if found is None else Run(self, outbox, found[1], found[0], found[2])
+        before = self.outbox(outbox).lines()
+        run = Run(self, outbox) if found is None else Run(self, outbox, found[1], found[0], found[2], before)
         run.deliver()
         return run
 
@@ -141,16 +143,15 @@ class Tracking:
     def keep(self, outbox: str, what: str, arguments: Mapping[str, Any], reason: str) -> None:
         """Put one call into the outbox and count it."""
         self.skipped += 1
-        path = self.outbox(outbox)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        line = {"at": time.time(), "call": what, "arguments": arguments, "reason": reason}
-        with path.open("a", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # whoever delivers empties the file under the same lock
-            file.write(json.dumps(line, default=str) + "\n")
+        self.outbox(outbox).keep(what, arguments, reason)
 
-    def outbox(self, name: str) -> Path:
+    def again(self) -> None:
+        """Ask the server although it did not answer this process before: a process that lives on may outlive that."""
+        _silenced.pop(self.place.uri, None)
+
+    def outbox(self, name: str) -> Outbox:
         """Where the calls of one run wait that MLflow did not take."""
-        return self.place.home / "outbox" / f"{name}.jsonl"
+        return Outbox(self.place.home / "outbox" / f"{name}.jsonl")
 
 
 @dataclass(slots=True)
@@ -162,6 +163,7 @@ class Run:
     id: str | None = None
     experiment: str = ""
     finished: bool = False  # it was complete before it was opened again
+    _before: list[str] = field(default_factory=list, repr=False)  # what waited when it was opened
     _pending: list[tuple[str, float, int, int]] = field(default_factory=list, repr=False)
 
     @property
@@ -223,26 +225,27 @@ class Run:
         self._ask("dataset", {"name": name, "path": path, "sha256": sha256, "md5": md5}, log)
 
     def close(self, status: str) -> None:
-        """FINISHED, FAILED or KILLED."""
+        """FINISHED, FAILED or KILLED. Once it is finished, what waited before it was opened has been said anew."""
         self.flush()
         self.deliver()
         self._ask("close", {"status": status}, lambda client, run: client.set_terminated(run, status))
+        if status == "FINISHED" and self.tracking.answers:
+            self.tracking.outbox(self.outbox).drop(self._before)
 
     def deliver(self) -> None:
         """Send the numbers that wait: the compute process's, or those of an attempt without MLflow.
 
-        Everything else that waits is said anew, from the files.
+        They leave the outbox after they were sent: killed between, they are sent again, which MLflow takes for the
+        same. Everything else that waits is said anew, from the files.
         """
-        path = self.tracking.outbox(self.outbox)
-        if self.id is None or not self.tracking.answers or not path.is_file():
+        if self.id is None or not self.tracking.answers:
             return
-        with path.open("r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            calls = [json.loads(line) for line in file]
-            file.truncate(0)
-        for call in calls:
-            if call["call"] == "metrics":
-                self._send([(name, value, at, step) for name, value, at, step in call["arguments"]["numbers"]])
+        box = self.tracking.outbox(self.outbox)
+        lines = [line for line in box.lines() if json.loads(line)["call"] == "metrics"]
+        for line in lines:
+            numbers = json.loads(line)["arguments"]["numbers"]
+            self._send([(name, value, at, step) for name, value, at, step in numbers])
+        box.drop(lines)
 
     def _ask(self, what: str, arguments: Mapping[str, Any], action: Callable[[Any, str], None]) -> None:
         run_id = self.id

@@ -101,7 +101,7 @@ def _make(words: argparse.Namespace, pipes: Any) -> None:
     finally:
         run.flush()
         if tracking.skipped and run.id is not None:
-            say(f"{tracking.skipped} MLflow calls wait in {tracking.outbox(run.outbox)}")
+            say(f"{tracking.skipped} MLflow calls wait in {tracking.outbox(run.outbox).path}")
 
 
 def _become_torchrun(processes: int, words: list[str]) -> None:

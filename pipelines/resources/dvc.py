@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.dvc import DvcProject
+from unlearning import files
 from unlearning.errors import StorageError
 from unlearning.settings import Settings
 
@@ -33,10 +34,12 @@ class Dvc(dg.ConfigurableResource[Any]):
         if absence is not None:
             return f"not kept: {absence}"
         try:
-            project.adopt(batch)
-            project.commit(batch, stages)
-            if push:
-                project.push(batch, stages, Settings().dvc_remote)
+            # DVC gives up where another DVC works; two lines at once wait here, in turn.
+            with files.locked(project.folder / ".dvc" / "tmp" / "kept.lock", "dvc.lock", wait=True):
+                project.adopt(batch)
+                project.commit(batch, stages)
+                if push:
+                    project.push(batch, stages, Settings().dvc_remote)
         except StorageError as error:
             return f"not kept: {error}"
         return "committed and pushed" if push else "committed"

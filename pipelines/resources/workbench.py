@@ -12,9 +12,8 @@ from pydantic import Field
 
 from unlearning import files
 from unlearning.errors import StorageError
-from unlearning.params import Params
 from unlearning.settings import Settings
-from unlearning.workspace import BatchFolder, Workspace
+from unlearning.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Launch:
     overrides: Mapping[str, Any]
 
     def pin(self, workspace: Workspace, batch: str) -> None:
-        """Remember it for `batch`."""
+        """Remember it for `batch`, in place of what was remembered."""
         files.write_json(_pinned(workspace, batch), {"params": str(self.params), "overrides": dict(self.overrides)})
 
 
@@ -45,21 +44,13 @@ class Workbench(dg.ConfigurableResource[Any]):
         """The root, absolute: the compute process may have another working folder."""
         return Workspace(Path(self.root or Settings().root).resolve())
 
-    def launch(self, batch: str) -> Launch:
-        """Which parameter file and overrides hold for `batch`."""
-        if self.params is not None:
-            return Launch(Path(self.params), self.overrides)
+    def pinned(self, batch: str) -> Launch | None:
+        """What `batch` was launched with; None where nobody launched it."""
         try:
             pinned = files.read_json(_pinned(self.workspace, batch))
         except StorageError:
-            return Launch(Settings().params, self.overrides)
+            return None
         return Launch(Path(pinned["params"]), {**pinned["overrides"], **self.overrides})
-
-    def open(self, batch: str) -> tuple[Params, BatchFolder]:
-        """Parameters and folder of `batch`. Raises ParamsError, and UnlearningError for a key that is no plain name."""
-        folder = self.workspace.batch(batch)
-        launch = self.launch(batch)
-        return Params.read(launch.params, launch.overrides), folder
 
 
 def _pinned(workspace: Workspace, batch: str) -> Path:

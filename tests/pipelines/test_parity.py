@@ -14,6 +14,7 @@ import yaml
 
 from pipelines.definitions import defs
 from pipelines.gating import GATED
+from pipelines.line import LINE_TAG, MODEL_TAG
 from pipelines.partitions import deletion_batch, study_points
 from unlearning.stages import BESIDE, STAGES, named
 
@@ -96,6 +97,7 @@ def test_every_criterion_has_a_check_and_only_the_advice_does_not_block(graph: A
         "reference_distance": True,
         "over_forgetting": False,
         "sibling_retention": False,
+        "earlier": True,
         "attacks": True,  # where a bound of them blocks; else it warns
         "metrics": True,
     }
@@ -132,4 +134,6 @@ def test_the_tracked_instance_settings_are_ones_that_dagster_accepts(tmp_path: P
         assert not instance.telemetry_enabled
         assert instance.run_retries_enabled
         assert not instance.get_settings("run_retries")["retry_on_asset_or_op_failure"]
+        limited = {one["key"] for one in instance.get_concurrency_config().run_queue_config.tag_concurrency_limits}
+        assert limited == {MODEL_TAG, LINE_TAG}
     assert "DAGSTER_HOME" not in os.environ

@@ -74,8 +74,8 @@ def _work(door: Tracking) -> tracking.Run:
 
 
 def _outbox(place: Place) -> list[dict[str, object]]:
-    text = (place.home / "outbox" / "b1.unlearned_checkpoint.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    path = place.home / "outbox" / "b1.unlearned_checkpoint.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def test_a_dead_server_is_asked_once_and_everything_is_kept(tmp_path: Path) -> None:
@@ -109,6 +109,8 @@ def test_what_waits_is_delivered_when_the_server_is_back(local: Place) -> None:
     history = door.ask("b1", "look", {}, lambda client: client.get_metric_history(run.id, "loss"))
     assert history is not None
     assert [(point.step, point.value) for point in history] == [(step, 1.0 / (step + 1)) for step in range(5)]
+    assert [line["call"] for line in _outbox(local)] == ["open", "params", "close"]  # said anew by whoever opened it
+    run.close("FINISHED")
     assert _outbox(local) == []
 
 
