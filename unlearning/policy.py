@@ -33,6 +33,7 @@ class Seen:
     selectors: tuple[str, ...]  # kinds that the requests use
     days_left: int | None  # calendar days from sealing to the earliest deadline
     goal: str | None
+    attempts: int | None = None  # the highest of its tasks, from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def _missed(when: When, seen: Seen) -> Iterator[str]:
         yield f"a request selects by {others[0]}, the rule is for {', '.join(when.selectors)}"
     days = "calendar days left"
     yield from _beyond(days, seen.days_left, at_least=when.days_left_at_least, at_most=when.days_left_at_most)
+    yield from _beyond("attempts", seen.attempts, at_least=when.attempts_at_least)
     if when.goal is not None and when.goal != seen.goal:
         yield f"the goal is {seen.goal or 'not known'}, the rule is for {when.goal}"
 
@@ -209,6 +211,8 @@ def _held(when: When, seen: Seen) -> Iterator[str]:
         yield f"{seen.days_left} days left, at least {when.days_left_at_least}"
     if when.days_left_at_most is not None:
         yield f"{seen.days_left} days left, at most {when.days_left_at_most}"
+    if when.attempts_at_least is not None:
+        yield f"attempt {seen.attempts}, at least {when.attempts_at_least}"
     if when.goal is not None:
         yield f"goal {seen.goal}"
 

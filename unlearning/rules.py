@@ -32,6 +32,15 @@ class When(Section):
     days_left_at_least: int | None = Field(None, description="calendar days from sealing to the earliest deadline")
     days_left_at_most: int | None = Field(None, description="the same; below 0 the deadline has passed")
     goal: Goal | None = None
+    attempts_at_least: int | None = Field(
+        None, ge=1, description="how often a request of the batch was tried, with this time: 2 = one was refused before"
+    )
+
+    @model_serializer(mode="wrap")
+    def _attempts_that_are_not_asked_for_are_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a rule from before attempts were counted is still the same: the same digest."""
+        written: dict[str, Any] = handler(self)
+        return {name: value for name, value in written.items() if value is not None or name != "attempts_at_least"}
 
 
 class Rule(Section):

@@ -38,6 +38,7 @@ HOLDS = [
     ({"days_left_at_most": 12}, {}),
     ({"days_left_at_most": 0}, {"days_left": -3}),
     ({"goal": "never_seen"}, {}),
+    ({"attempts_at_least": 2}, {"attempts": 2}),
     ({}, {"images": None, "share": None, "days_left": None}),
 ]
 FAILS = [
@@ -52,6 +53,8 @@ FAILS = [
     ({"days_left_at_least": 13}, {}, "calendar days left: 12, at least 13 is asked"),
     ({"days_left_at_most": 11}, {}, "calendar days left: 12, at most 11 is asked"),
     ({"days_left_at_least": 1}, {"days_left": None}, "calendar days left: not known"),
+    ({"attempts_at_least": 2}, {"attempts": 1}, "attempts: 1, at least 2 is asked"),
+    ({"attempts_at_least": 2}, {"attempts": None}, "attempts: not known"),
     ({"goal": "unreconstructable"}, {}, "the goal is never_seen, the rule is for unreconstructable"),
 ]
 

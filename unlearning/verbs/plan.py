@@ -74,6 +74,7 @@ def _seen(params: Params, batch: BatchFolder) -> Seen:
         selectors=tuple(sorted({kind for one in scheduled for kind in one["selectors"]})),
         days_left=_days_left(params.policy.days, batch, scheduled, sealed.get("sealed_at")),
         goal=sealed["goal"],
+        attempts=sealed.get("attempts"),
     )
 
 
