@@ -7,7 +7,7 @@ export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-ui test-slow test-core lint bench quality attacks planted sequence lock clean
+.PHONY: help setup demo dev test test-ui test-slow test-core lint validate bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ lint: setup  ## ruff, mypy --strict, the floors
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
+validate: setup  ## judge infra/ without a cluster: manifests, rendered pods, images, compose, dagster.yaml
+	$(RUN) -m infra.validate
+
 bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/benchmarks/results/
 	$(RUN) -m tests.benchmarks.step
 	$(RUN) -m tests.benchmarks.siss
@@ -81,6 +84,9 @@ sequence: setup  ## twenty deletions one after the other: does every earlier one
 lock: setup  ## resolve the dependencies again (hash-pinned, no index address)
 	$(VENV)/bin/uv pip compile pyproject.toml --group pipelines --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/all.txt
 	$(VENV)/bin/uv pip compile pyproject.toml --group test --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c infra/requirements/all.txt -o infra/requirements/core.txt
+	$(VENV)/bin/uv pip compile pyproject.toml --group pipelines --override infra/requirements/dagster.overrides.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c infra/requirements/all.txt -o infra/requirements/dagster.txt
+	$(VENV)/bin/uv pip compile pyproject.toml infra/requirements/trainer.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c infra/requirements/all.txt -o infra/requirements/trainer.txt
+	$(VENV)/bin/uv pip compile infra/requirements/objects.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -c infra/requirements/dagster.txt -o infra/requirements/objects.txt
 	$(VENV)/bin/uv pip compile --group dvc --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/dvc.txt
 	$(VENV)/bin/uv pip compile --group bootstrap --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o infra/requirements/uv.txt
 

@@ -84,6 +84,7 @@ class LocalProcesses:
 
     processes: int = 1
     grace_s: float = 60.0  # from the request to stop until the kill
+    python: str = sys.executable
 
     def __call__(self, context: dg.AssetExecutionContext, job: Job | StudyJob) -> None:
         """See Launcher."""
@@ -99,7 +100,7 @@ class LocalProcesses:
 
     def _command(self, job: Job | StudyJob) -> list[str]:
         many = ["--processes", str(self.processes)] if self.processes > 1 and together(job) else []
-        return [sys.executable, "-m", job.module, *job.words, *many]
+        return [self.python, "-m", job.module, *job.words, *many]
 
     def _run(self, command: Sequence[str], env: Mapping[str, str], beat: Callable[[], None]) -> int:
         home = str(Path(pipelines.__file__).parents[1])  # the child may start in a folder that does not know us
@@ -176,7 +177,7 @@ class Compute(dg.ConfigurableResource[Any]):
 
             return RayJobs(grace_s=self.grace_s)
         processes = (self.processes or settings.processes) if kind == "torchrun" else 1
-        return LocalProcesses(processes, self.grace_s)
+        return LocalProcesses(processes, self.grace_s, settings.python or sys.executable)
 
 
 def _spoken(code: int) -> str:
