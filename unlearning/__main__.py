@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import unlearning
-from unlearning import command_compare, command_intake, command_sequence, command_study, files
+from unlearning import (
+    command_compare,
+    command_intake,
+    command_request,
+    command_sequence,
+    command_study,
+    command_trace,
+    files,
+)
 from unlearning.errors import DataError, UnlearningError
 from unlearning.log import Bars, say
 from unlearning.params import Params, override
@@ -60,7 +68,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", type=Path, default=settings.root, help="all that a run makes lies here (%(default)s)")
     _add_ingest(verbs, root)
-    _add_request(verbs, root)
+    command_request.add(verbs, root)
     batch = _batch(settings)
     _add_stages(verbs, root, batch)
     command_study.add(verbs, root, batch)
@@ -97,18 +105,6 @@ def _add_ingest(verbs: Any, root: argparse.ArgumentParser) -> None:
         help="a known picture (tshirt, letters, flower or a file), repeated in the training part as class planted",
     )
     ingest.set_defaults(verb=_ingest)
-
-
-def _add_request(verbs: Any, root: argparse.ArgumentParser) -> None:
-    request = verbs.add_parser("request", help="the ledger of deletion requests")
-    actions = request.add_subparsers(metavar="ACTION", required=True)
-    add = actions.add_parser("add", parents=[root], help="file the requests of a .json or .jsonl file, all or none")
-    add.add_argument("file", type=Path)
-    actions.add_parser("list", parents=[root], help="every request and its state")
-    for name, text in (("show", "one request and its events"), ("cancel", "call a request off, before its manifest")):
-        actions.add_parser(name, parents=[root], help=text).add_argument("request_id", metavar="ID")
-    for name, action in actions.choices.items():
-        action.set_defaults(verb=_request, action=name)
 
 
 def _batch(settings: Settings) -> argparse.ArgumentParser:
@@ -172,21 +168,6 @@ def _copies(text: str) -> int:
     if not text.isdecimal():
         raise DataError(f"--plant: {text[:40]!r} copies; a whole number is right")
     return int(text)
-
-
-def _request(options: argparse.Namespace) -> int:
-    from unlearning.verbs import request
-
-    workspace = Workspace(options.root)
-    if options.action == "add":
-        rows = request.add(options.file, workspace)
-    elif options.action == "list":
-        rows = request.listed(workspace)
-    else:
-        rows = (request.show if options.action == "show" else request.cancel)(options.request_id, workspace)
-    for row in rows:
-        say(row)
-    return 0
 
 
 def _stages(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from unlearning.requests.tables import APPROVALS, BATCHES, EVENTS, LINES, REQUES
 __all__ = ["Due", "Entry", "Event", "Ledger", "Sealed", "nothing_pending"]
 
 CalledOff = Literal["cancelled", "revoked", "rejected"]
+CALLED_OFF_BY: Mapping[str, CalledOff] = {"cancel": "cancelled", "revoke": "revoked", "decline": "rejected"}
 
 
 class Ledger:

@@ -20,13 +20,14 @@ from unlearning import files
 from unlearning.digests import of_bytes
 from unlearning.errors import RequestError, StorageError
 from unlearning.params import Goal
+from unlearning.requests import tabular
+from unlearning.requests.tabular import SELECTORS
 
 SCHEMA = "forget-request/1"
 MAX_FILE = 256 * 2**20  # bytes
 MAX_BODY = 4 * 2**20  # bytes of one request: 10,000 selectors fit
 MAX_SELECTORS = 10_000  # of one request
 MAX_DEPTH = 8  # of nesting; a request needs 3
-SELECTORS = ("sample_key", "content_sha256", "subject", "class")
 
 _OPAQUE = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _UUID4 = r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
@@ -130,9 +131,9 @@ class Filed:
 
 
 def read(path: Path) -> list[Filed]:
-    """The requests of a file: `.json` holds one, anything else one a line (JSON Lines). All are valid, or RequestError.
+    """The requests of a file: `.json` holds one, `.csv` a selector a row, anything else a request a line (JSON Lines).
 
-    The error names file, line and field, never a value: values may be personal data.
+    All are valid, or RequestError. The error names file, line and field, never a value: values may be personal data.
     """
     try:
         if path.stat().st_size > MAX_FILE:
@@ -142,6 +143,9 @@ def read(path: Path) -> list[Filed]:
         raise RequestError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__})") from None
     if path.suffix == ".json":
         return [parse(text, str(path))]
+    if path.suffix == ".csv":
+        rows = tabular.read(text, str(path))
+        return [parse(json.dumps({"schema": SCHEMA, **said}), f"{path} line {line}") for line, said in rows]
     filed = [parse(line, f"{path} line {n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not filed:
         raise RequestError(f"{path}: holds no request; one JSON object a line is right")

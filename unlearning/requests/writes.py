@@ -47,8 +47,8 @@ def take_in(
                 f"request {name[1]} of {name[0]} is in the ledger with another body "
                 f"(sha256 {digests[name][:12]}, not {one.digest[:12]}); a new request needs a new request_id"
             )
-    made = _insert(db, new, now, source, rules) if new else {}
-    return [(before | made)[name] for name in names]
+    entries = before | (_insert(db, new, now, source, rules) if new else {})
+    return [entries[name] for name in names]
 
 
 def _insert(

@@ -1,14 +1,16 @@
-"""`unlearning request add FILE | list | show ID | cancel ID`: the door of the ledger."""
+"""`unlearning request add FILE | list | show ID | cancel ID | …`: the door of the ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from unlearning.errors import RequestError
-from unlearning.requests import schema
-from unlearning.requests.ledger import Entry
+from unlearning.requests import schema, states
+from unlearning.requests.ledger import CALLED_OFF_BY, Entry, Ledger
 from unlearning.verbs import _ledger
 from unlearning.workspace import BatchFolder, Workspace
 
@@ -18,26 +20,72 @@ def add(path: Path, workspace: Workspace) -> list[dict[str, Any]]:
     return [entry.receipt for entry in _ledger.of(workspace).add(schema.read(path))]
 
 
-def listed(workspace: Workspace) -> list[dict[str, Any]]:
-    """A receipt for every request in the ledger, oldest first."""
-    return [entry.receipt for entry in _ledger.of(workspace).entries()]
+def listed(
+    workspace: Workspace,
+    state: str | None = None,
+    batch: str | None = None,
+    model: str | None = None,
+    most: int | None = None,
+) -> list[dict[str, Any]]:
+    """A receipt for every request that fits, oldest first, at most so many. Raises RequestError for no state."""
+    if state is not None and state not in states.LEGAL:
+        raise RequestError(f"there is no state {state[:40]!r}; states that exist: {', '.join(sorted(states.LEGAL))}")
+    return [entry.receipt for entry in _ledger.of(workspace).listed(state, batch, model, most)]
 
 
-def show(request_id: str, workspace: Workspace) -> list[dict[str, Any]]:
-    """Receipt and events of the request of that id, one a controller that uses it. Raises RequestError."""
-    ledger = _ledger.of(workspace)
+def due(workspace: Workspace, model: str | None = None, most: int | None = None) -> list[dict[str, Any]]:
+    """Open requests, soonest due first: the share of the legal time used, and the models that have yet to forget."""
+    found = _ledger.of(workspace).due(datetime.now(UTC), model, most)
     return [
-        {**entry.receipt, "events": [asdict(event) for event in ledger.events(entry)]}
-        for entry in _known(request_id, workspace)
+        {
+            **one.entry.receipt,
+            "due_rule": one.entry.due_rule,
+            "used_share": round(one.used_share, 4),
+            "alarm": one.alarm,
+            "owed_by": list(one.owed_by),
+        }
+        for one in found
     ]
+
+
+def show(request_id: str, workspace: Workspace, controller: str | None = None) -> list[dict[str, Any]]:
+    """Receipt, tasks and events of the request of that id, one a controller that uses it. Raises RequestError."""
+    ledger = _ledger.of(workspace)
+    return [_shown(ledger, entry) for entry in _known(ledger, request_id, controller)]
+
+
+def change(
+    request_id: str, workspace: Workspace, action: str, reason: str, controller: str | None = None
+) -> list[dict[str, Any]]:
+    """`cancel`, `revoke`, `decline`, `hold`, `release` or `extend` one request. Raises RequestError where not legal."""
+    ledger = _ledger.of(workspace)
+    (entry,) = _only(_known(ledger, request_id, controller))
+    names = (entry.controller_id, entry.request_id)
+    if action in CALLED_OFF_BY:
+        ledger.call_off(*names, CALLED_OFF_BY[action], reason)
+    else:
+        changes: dict[str, Callable[[str, str, str], None]] = {
+            "hold": ledger.hold,
+            "release": ledger.release,
+            "extend": ledger.extend,
+        }
+        changes[action](*names, reason)
+    return show(request_id, workspace, entry.controller_id)
 
 
 def cancel(request_id: str, workspace: Workspace) -> list[dict[str, Any]]:
     """The operator calls a request off; legal until its batch's forget manifest is made. Raises RequestError."""
+    return change(request_id, workspace, "cancel", "called_off_by_operator")
+
+
+def approve(
+    request_id: str, workspace: Workspace, what: str, digest: str, role: str, controller: str | None = None
+) -> list[dict[str, Any]]:
+    """An officer accepts a proposal, which `digest` names. Raises RequestError where a name is none."""
     ledger = _ledger.of(workspace)
-    for entry in _known(request_id, workspace):
-        ledger.move(entry, "cancelled", "called_off_by_operator")
-    return show(request_id, workspace)
+    (entry,) = _only(_known(ledger, request_id, controller))
+    ledger.approve(entry, what, digest, role)
+    return show(request_id, workspace, entry.controller_id)
 
 
 def follow(stage: str, batch: BatchFolder) -> None:
@@ -55,10 +103,33 @@ def close_batch(batch: BatchFolder, promoted: bool, reason: str) -> int:
     return _ledger.of(batch.workspace).close_batch(batch.key, promoted, reason)
 
 
-def _known(request_id: str, workspace: Workspace) -> list[Entry]:
-    found = _ledger.of(workspace).find(request_id)
+def _shown(ledger: Ledger, entry: Entry) -> dict[str, Any]:
+    tasks = [
+        {"model": task.model, "attempt": task.attempt, "batch": task.batch, "state": task.state}
+        for task in ledger.tasks(entry)
+    ]
+    approved = [{"what": what, "digest": digest} for what, digest in sorted(ledger.approved(entry))]
+    return {
+        **entry.receipt,
+        "due_rule": entry.due_rule,
+        "tasks": tasks,
+        "approved": approved,
+        "events": [asdict(event) for event in ledger.events(entry, every=True)],
+    }
+
+
+def _known(ledger: Ledger, request_id: str, controller: str | None) -> list[Entry]:
+    """The requests of that id, one a controller, as their newest task has them."""
+    found = [entry for entry in ledger.find(request_id) if controller in (None, entry.controller_id)]
     if not found:
         raise RequestError(
             f"request {request_id[:64]!r} is not in the ledger; `unlearning request list` shows which are"
         )
+    return list({entry.seq: entry for entry in found}.values())
+
+
+def _only(found: list[Entry]) -> list[Entry]:
+    if len(found) > 1:
+        names = ", ".join(entry.controller_id for entry in found)
+        raise RequestError(f"request {found[0].request_id} is one of several controllers' ({names}); name --controller")
     return found
