@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import evidence, metadata, recording
+from pipelines import evidence, metadata, openlineage, recording
 from pipelines.automation import alive
 from pipelines.line import Line
 from pipelines.resources.compute import Compute, Job
@@ -103,11 +103,13 @@ class _Making:
         subject = recording.subject(stage, params, batch)
         run = self.tracking.open(subject, self._tags())
         before = lineage.current(stage, params, batch)
-        with _ending(run):
+        telling = openlineage.telling(stage, params, batch, self.context.run.run_id, self.context.log.warning)
+        with _ending(run), telling as lines:
             if not run.finished:
                 recording.inputs(run, stage, params, batch, self.dvc.open())
             record = before if before is not None and stage.trains else self._make(run)
             request.follow(stage.name, batch)
+            lines.made(record, before is not None)
             if not run.finished:
                 recording.outputs(run, record, params, batch)
         self.context.log.info(f"{stage.name} {'reused' if before is not None else 'made'}: {record.sha256}")

@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     )
     mlflow_uri: str | None = Field(None, description="MLflow tracking URI; default: SQLite under the root")
     mlflow_timeout_s: float = Field(3.0, gt=0, description="longest wait for one MLflow call, seconds")
+    openlineage_url: str | None = Field(
+        None, description="lineage server, http://marquez:5000; default: <root>/openlineage/events.jsonl alone"
+    )
+    openlineage_timeout_s: float = Field(2.0, gt=0, description="longest wait for the lineage server, seconds")
     dvc: str = Field(".venv-dvc/bin/dvc", description="the dvc command, in an environment of its own")
     dvc_remote: str | None = Field(None, description="URL of the DVC remote; default: a folder under the root")
     automation: bool = Field(False, description="true: every schedule and sensor of every line starts switched on")
