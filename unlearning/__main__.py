@@ -75,6 +75,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     command_sequence.add(verbs, root)
     command_compare.add(verbs, root)
     command_intake.add(verbs, root)
+    command_trace.add(verbs, root)
     verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.set_defaults(verb=_verify)

@@ -11,78 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.toy_batch import fake_training, file_requests, manifests, request_body, request_id, snapshot, toy_params
-from tests.toy_batch import toy_workspace as workspace_of
+from tests.evidence.served import NAME, promoted
+from tests.toy_batch import request_id, snapshot
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import history, promotion
-from unlearning.log import silent
 from unlearning.params import Params
-from unlearning.verbs import _asset, _ledger, _served, certify, promote, rollback
-from unlearning.workspace import BatchFolder, Workspace
+from unlearning.verbs import _ledger, _served, promote, rollback
+from unlearning.workspace import Workspace
 
-NAME = "digits-mae"
 CODE = "worse_quality"
-
-
-def promoted(params: Params, workspace: Workspace, number: int, chosen: str) -> BatchFolder:
-    """Batch `b<number>`, which forgets a class and starts from what is served, promoted."""
-    batch = workspace.batch(f"b{number}")
-    selectors = [{"class": chosen, "approved_by": "privacy-officer"}]
-    file_requests(workspace, request_body(request_id=request_id(number), selectors=selectors))
-    manifests(params, batch)
-    fake_training(params, batch, forgetting=0.95 + number / 100)
-    now = promotion.champion(workspace, NAME)
-    if now is not None:
-        _start_from(params, batch, workspace.root / now.checkpoint)
-    certify.run(params, batch, silent)
-    promote.run(params, batch)
-    return batch
-
-
-def _start_from(params: Params, batch: BatchFolder, served: Path) -> None:
-    """The toy trains no original: take the served one, and report on it."""
-
-    def original(folder: Path, key: str) -> dict[str, Any]:
-        shutil.copyfile(served / "model.safetensors", folder / "model.safetensors")
-        return {"source": "champion"}
-
-    report = files.read_json(batch.report)
-    batch.lineage("original_checkpoint").unlink()
-    record = _asset.make("original_checkpoint", params, batch, silent, original)
-    for name in ("unlearned_checkpoint", "evaluation_report"):
-        lines = json.loads(batch.lineage(name).read_bytes())
-        lines["inputs"]["original_checkpoint"] = record.sha256
-        files.write_json(batch.lineage(name), lines)
-    report["checkpoints"]["original"] = record.sha256
-    report["weights"]["original"] = record.outputs[0].sha256
-
-    def written(folder: Path, key: str) -> dict[str, Any]:
-        files.write_json(folder / "report.json", report)
-        return {}
-
-    batch.lineage("evaluation_report").unlink()
-    _asset.make("evaluation_report", params, batch, silent, written)
-
-
-@pytest.fixture(scope="module")
-def made(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
-    """Three generations: two batches were served, one after the other. Copied before anybody writes."""
-    params, workspace = toy_params(repository), workspace_of(tmp_path_factory.mktemp("served"))
-    promoted(params, workspace, 1, "star")
-    promoted(params, workspace, 2, "circle")
-    return params, workspace.root
-
-
-@pytest.fixture
-def params(made: tuple[Params, Path]) -> Params:
-    return made[0]
-
-
-@pytest.fixture
-def workspace(made: tuple[Params, Path], tmp_path: Path) -> Workspace:
-    shutil.copytree(made[1], tmp_path / "var")
-    return Workspace(tmp_path / "var")
 
 
 def states(workspace: Workspace, batch: str) -> list[str]:

@@ -1,0 +1,34 @@
+"""Two batches that were served, one after the other; a test may ruin its own copy."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.evidence.served import promoted
+from tests.toy_batch import toy_params
+from tests.toy_batch import toy_workspace as workspace_of
+from unlearning.params import Params
+from unlearning.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def made(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
+    """Three generations: two batches were served, one after the other. Copied before anybody writes."""
+    params, workspace = toy_params(repository), workspace_of(tmp_path_factory.mktemp("served"))
+    promoted(params, workspace, 1, "star")
+    promoted(params, workspace, 2, "circle")
+    return params, workspace.root
+
+
+@pytest.fixture
+def params(made: tuple[Params, Path]) -> Params:
+    return made[0]
+
+
+@pytest.fixture
+def workspace(made: tuple[Params, Path], tmp_path: Path) -> Workspace:
+    shutil.copytree(made[1], tmp_path / "var")
+    return Workspace(tmp_path / "var")
