@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
-from unlearning.rules import OPTIONAL, EpsilonScore, Gates, Policy, Profile, Section, Suppress
+from unlearning.rules import OPTIONAL, EpsilonScore, Gates, Policy, Profile, Section, Suppress, Tombstones
 from unlearning.rules import Goal as Goal
 
 
@@ -251,6 +251,7 @@ class Params(Section):
     report: Report = Report()
     policy: Policy = Field(Policy(), description="which way of forgetting is right when; default: what `unlearn` says")
     suppress: Suppress = Field(Suppress(), description="what is withheld until a batch is promoted, if it is asked for")
+    tombstones: Tombstones = Field(Tombstones(), description="how what was forgotten is kept out of a later ingest")
 
     @model_serializer(mode="wrap")
     def _what_says_nothing_is_not_named(self, handler: Any) -> dict[str, Any]:

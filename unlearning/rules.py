@@ -13,7 +13,7 @@ Selected = Literal["sample_key", "content_sha256", "subject", "class"]
 Profile = Literal["quick", "standard", "audit"]  # how much an evaluation tries
 
 OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
-OPTIONAL = ("policy", "suppress")  # sections that are not written where they say nothing
+OPTIONAL = ("policy", "suppress", "tombstones")  # sections that are not written where they say nothing
 
 
 class Section(BaseModel):
@@ -99,6 +99,18 @@ class Suppress(Section):
     )
     false_positives: float = Field(
         0.01, gt=0, lt=1, description="share of what must be kept that may be withheld; search 0.001 to 0.1"
+    )
+
+
+class Tombstones(Section):
+    """How a forgotten image is known again when a data set is ingested later; unlearning/data/tombstones.py."""
+
+    perceptual_within: int | None = Field(
+        None,
+        ge=0,
+        le=16,
+        description="bits of 64 by which two perceptual hashes of one picture may differ; null = none is kept, since "
+        "such a hash is personal data that stays, and a picture re-encoded with loss is then not known again",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 from unlearning import digests, files
 from unlearning.data import index, pictures, shards
 from unlearning.data.sources import Item, Source, Split
+from unlearning.data.tombstones import Tier, Tombstones
 from unlearning.errors import DataError
 from unlearning.log import Log, Progress
 
@@ -46,8 +48,11 @@ class _Seen:
     split: Split | None
 
 
-def ingest(source: Source, name: str, folder: Path, log: Log) -> Ingested:
-    """Store `source` as the data set `name`. Raises DataError naming shard and member, with the folder as it was."""
+def ingest(source: Source, name: str, folder: Path, log: Log, gone: Tombstones | None = None) -> Ingested:
+    """Store `source` as the data set `name`. Raises DataError naming shard and member, with the folder as it was.
+
+    gone  what was forgotten under this root: it is left out, counted and never named
+    """
     facts = source.facts
     held = _held(folder)
     if held is not None:
@@ -59,28 +64,43 @@ def ingest(source: Source, name: str, folder: Path, log: Log) -> Ingested:
         if _whole(folder, held):
             log(Progress("ingest", 0, 0, note=f"reused, {name!r} holds this very source already"))
             return Ingested(held, reused=True)
-    seen = _survey(source, log)  # before anything is created: most of what can be wrong with a source is found here
+    # Before anything is created: most of what can be wrong with a source is found here.
+    seen, left_out = _survey(source, log, gone)
     keys, splits = _keys(name, seen), _splits(seen)
     with files.locked(folder.parent / f".{name}.lock", f"data set {name}"), files.new_folder(folder) as partial:
-        table, stored = _store(source, name, seen, keys, splits, partial, log)
+        table, stored = _store(_rest(source, left_out), name, seen, keys, splits, partial, log)
         index.write(partial / "index.parquet", table)
         described = _description(name, facts, table, stored, partial)
+        described |= {"forgotten_before": dict(Counter(left_out.values()))} if left_out else {}
         files.write_json(partial / "dataset.json", described)
     return Ingested(described, reused=False)
 
 
-def _survey(source: Source, log: Log) -> list[_Seen]:
-    seen, total = list[_Seen](), len(source)
-    for item in source:
+def _survey(source: Source, log: Log, gone: Tombstones | None) -> tuple[list[_Seen], dict[int, Tier]]:
+    """What is to be stored, and the places in the source of what must not be."""
+    seen, left_out, total = list[_Seen](), dict[int, Tier](), len(source)
+    for number, item in enumerate(source):
         image = pictures.decode(item.content, item.origin)
         pixels, content = pictures.pixel_sha256(image), digests.of_bytes(item.content)
-        small = pictures.thumbnail(image)
-        seen.append(_Seen(item.key, content, pixels, item.label, image.width, image.height, small, item.split))
-        if len(seen) % _LOG_EVERY == 0 or len(seen) == total:
-            log(Progress("look at images", len(seen), total))
+        tier = None if gone is None else gone.tier(content, pixels, image)
+        if tier is not None:
+            left_out[number] = tier
+        else:
+            small = pictures.thumbnail(image)
+            seen.append(_Seen(item.key, content, pixels, item.label, image.width, image.height, small, item.split))
+        if (number + 1) % _LOG_EVERY == 0 or number + 1 == total:
+            log(Progress("look at images", number + 1, total))
+    if left_out:
+        counts = ", ".join(f"{count} by {tier}" for tier, count in sorted(Counter(left_out.values()).items()))
+        log(Progress("look at images", total, total, note=f"left out as forgotten before: {counts}"))
     if not seen:
-        raise DataError("the source holds no picture; there is nothing to ingest")
-    return seen
+        why = "everything in it was forgotten before" if left_out else "it holds no picture"
+        raise DataError(f"the source has nothing to ingest: {why}")
+    return seen, left_out
+
+
+def _rest(source: Source, left_out: Mapping[int, Tier]) -> Iterator[Item]:
+    return (item for number, item in enumerate(source) if number not in left_out)
 
 
 def _keys(name: str, seen: list[_Seen]) -> list[str]:
@@ -109,7 +129,7 @@ def _splits(seen: list[_Seen]) -> list[Split]:
 
 
 def _store(
-    source: Source, name: str, seen: list[_Seen], keys: list[str], splits: list[Split], folder: Path, log: Log
+    source: Iterable[Item], name: str, seen: list[_Seen], keys: list[str], splits: list[Split], folder: Path, log: Log
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
     """Write the shards, one series a split, and index what was written by reading it back."""
     home = folder / "shards"

@@ -63,14 +63,20 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def pixels(content: bytes, sha256: str, size: int, channels: int, where: str) -> npt.NDArray[np.uint8]:
-    """A stored picture as a model is shown it, [C, H, W] uint8. Raises DataError naming `where`.
+    """A stored picture as a model is shown it, [C, H, W] uint8. Raises DataError naming `where`."""
+    image = fitted(verified(content, sha256, where), size, channels)
+    array = np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def verified(content: bytes, sha256: str, where: str) -> Image.Image:
+    """A stored picture, as it was indexed. Raises DataError naming `where`.
 
     The hash is compared first: most damaged JPEGs still decode, to another picture.
     """
     if digests.of_bytes(content) != sha256:
         raise DataError(f"{where}: the stored bytes are not the indexed ones; ingest the source again")
-    array = np.asarray(fitted(decode(content, where), size, channels), dtype=np.uint8).reshape(size, size, channels)
-    return np.ascontiguousarray(array.transpose(2, 0, 1))
+    return decode(content, where)
 
 
 def fitted(image: Image.Image, size: int, channels: int) -> Image.Image:

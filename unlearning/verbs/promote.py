@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from unlearning import files
+from unlearning.data import manifest, tombstones
 from unlearning.evidence import promotion
 from unlearning.evidence.promotion import Promotion
 from unlearning.params import Params
@@ -13,12 +14,14 @@ from unlearning.workspace import BatchFolder
 
 
 def run(params: Params, batch: BatchFolder) -> Promotion:
-    """Promote, then close the batch's requests; again: nothing changes. Raises EvidenceError where it is refused.
+    """Promote, keep what was forgotten from coming back, close the batch's requests; again: nothing changes.
 
-    A rollback whose ledger was never told, because it was killed, is told first.
+    Raises EvidenceError where it is refused. A rollback whose ledger was never told, because it was killed, is told
+    first.
     """
     rollback.settle(params.model.name, batch.workspace)
     done = promotion.promote(params, batch, _left_out(params, batch))
+    tombstones.add(batch.workspace, batch.key, manifest.read(batch.forget), params.tombstones.perceptual_within)
     request.close_batch(batch, promoted=True, reason="promoted")
     return done
 
