@@ -7,7 +7,7 @@ export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-ui test-slow test-core lint validate bench quality attacks planted sequence lock clean
+.PHONY: help setup demo dev intake test test-ui test-slow test-core lint validate bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ demo: setup  ## forget the digits 3 and 8, end to end (PARAMS=… REQUESTS=… S
 
 dev: setup  ## Dagster's and MLflow's pages on this machine
 	$(RUN) -m pipelines.dev
+
+intake: setup  ## the HTTP door for deletion requests, for this machine alone until there is a token
+	$(RUN) -m pipelines.intake_api
 
 test: setup  ## every test that needs nothing but Python
 	$(RUN) -m pytest -m "not ui and not slow"

@@ -1,9 +1,10 @@
-"""`unlearning intake` and `unlearning intake-token`: the inbox by hand, and who may use the HTTP door."""
+"""`intake`, `intake-token` and `locate`: the inbox by hand, who may use the HTTP door, which image a picture is."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from unlearning.log import say
@@ -11,7 +12,7 @@ from unlearning.workspace import Workspace
 
 
 def add(verbs: Any, root: argparse.ArgumentParser) -> None:
-    """Both commands."""
+    """The three commands."""
     intake = verbs.add_parser("intake", parents=[root], help="file what lies in the inbox")
     intake.add_argument("--inbox", help="a folder or an address; default: UNLEARNING_INBOX, else <root>/inbox")
     intake.add_argument("--settle", type=float, metavar="SECONDS", help="how long a file must have been at rest")
@@ -20,6 +21,10 @@ def add(verbs: Any, root: argparse.ArgumentParser) -> None:
     token.add_argument("--controller", required=True, metavar="NAME", help="whose requests it files; * for everybody's")
     token.add_argument("--operator", action="store_true", help="may also list all, hold, release and locate")
     token.set_defaults(verb=_token)
+    locate = verbs.add_parser("locate", parents=[root], help="which stored images a picture is; nothing of it is kept")
+    locate.add_argument("picture", type=Path)
+    locate.add_argument("--dataset", required=True, metavar="NAME")
+    locate.set_defaults(verb=_locate)
 
 
 def _intake(options: argparse.Namespace) -> int:
@@ -34,4 +39,11 @@ def _token(options: argparse.Namespace) -> int:
     from unlearning.verbs import intake
 
     say({"token": intake.token(Workspace(options.root), options.controller, options.operator)})
+    return 0
+
+
+def _locate(options: argparse.Namespace) -> int:
+    from unlearning.verbs import locate
+
+    say(locate.run(options.picture.read_bytes(), options.dataset, Workspace(options.root)))
     return 0
