@@ -7,7 +7,7 @@ opaque ids and the selectors of the request itself, nothing else about a person.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
@@ -51,6 +51,10 @@ class Ledger:
         if self._store.path is None:
             raise RequestError(f"{self._store.name}: the ledger is no file")
         return self._store.path
+
+    def reading(self) -> AbstractContextManager[Connection | None]:
+        """One consistent look at the tables; None where no request was written yet."""
+        return self._store.reading()
 
     def register(self, model: str, dataset: str) -> None:
         """`model` was trained on `dataset`, so it owes every request about it. Again: nothing changes."""
@@ -145,7 +149,7 @@ class Ledger:
         Raises RequestError if nothing is pending, or the batch was sealed for another model.
         """
         with self._store.writing() as db:
-            sealed = _sealed(db, batch)
+            sealed = queries.sealed(db, batch)
             if sealed is None:
                 joining = queries.pending(db, model, dataset, _stamp(before), most)
                 if not joining:
@@ -155,7 +159,7 @@ class Ledger:
                 row = {"key": batch, "model": model, "dataset": dataset, "goal": joining[0].goal}
                 db.execute(insert(BATCHES), row | {"sealed_at": deadlines.stamp(now), "cut_off": _stamp(before)})
                 writes.join(db, batch, model, joining, now)
-                sealed = _sealed(db, batch)
+                sealed = queries.sealed(db, batch)
                 assert sealed is not None
             elif sealed.model not in (model, EVERY_MODEL):
                 raise RequestError(
@@ -169,7 +173,7 @@ class Ledger:
             if entry.task is not None:
                 now = queries.of_task(db, entry.task)
             else:
-                now = _request(db, entry.controller_id, entry.request_id)
+                now = queries.request(db, entry.controller_id, entry.request_id)
                 states.require(now.state, new, now.request_id)
                 if new not in states.OF_A_REQUEST:
                     raise RequestError(f"request {now.request_id}: only sealing a batch makes it {new}")
@@ -207,7 +211,7 @@ class Ledger:
     def release(self, controller_id: str, request_id: str, reason: str) -> None:
         """End a hold: the request waits for its models again. Raises RequestError if it is not held."""
         with self._store.writing() as db:
-            entry = _request(db, controller_id, request_id)
+            entry = queries.request(db, controller_id, request_id)
             if entry.state != "on_hold":
                 raise RequestError(f"request {request_id}: is {entry.state}, not on_hold; nothing to release")
             writes.walk(db, [(entry, (states.PENDING,))], reason, self._clock())
@@ -223,17 +227,17 @@ class Ledger:
         """A role approves a proposal, which `digest` names, for one request. Again: nothing changes."""
         with self._store.writing() as db:
             named = (writes.code(what), digest)
-            if named in _approved(db, entry):
+            if named in queries.approved(db, entry):
                 return
             now = self._clock()
             row = {"request_seq": entry.seq, "what": what, "digest": digest, "role": writes.code(role)}
             db.execute(insert(APPROVALS), row | {"at": deadlines.stamp(now)})
-            writes.note(db, _request(db, entry.controller_id, entry.request_id), "approval", what, now)
+            writes.note(db, queries.request(db, entry.controller_id, entry.request_id), "approval", what, now)
 
     def approved(self, entry: Entry) -> set[tuple[str, str]]:
         """What was approved for one request: (what, digest of the proposal)."""
         with self._store.reading() as db:
-            return set() if db is None else _approved(db, entry)
+            return set() if db is None else queries.approved(db, entry)
 
     def extend(self, controller_id: str, request_id: str, reason: str) -> None:
         """The rule's one extension. Raises RequestError: extended before, due already, or the rule knows none."""
@@ -256,7 +260,7 @@ class Ledger:
 
     def _open(self, db: Connection, controller_id: str, request_id: str) -> tuple[Entry, list[Entry]]:
         """A request and its live tasks. Raises RequestError once every model has settled it."""
-        entry = _request(db, controller_id, request_id)
+        entry = queries.request(db, controller_id, request_id)
         live = queries.tasks(db, entry.seq, only_live=True)
         if entry.state in states.OPEN_REQUEST and not queries.alone(db, REQUESTS.c.seq == entry.seq, queries.owed()):
             ends = ", ".join(sorted({task.state for task in live}))
@@ -281,27 +285,10 @@ def _register(db: Connection, model: str, dataset: str, now: datetime) -> None:
         db.execute(insert(LINES), {"model": model, "dataset": dataset, "registered_at": deadlines.stamp(now)})
 
 
-def _sealed(db: Connection, batch: str) -> Sealed | None:
-    row = db.execute(select(BATCHES).where(BATCHES.c.key == batch)).one_or_none()
-    return None if row is None else Sealed(queries.of_batch(db, batch), row.sealed_at, row.model, row.cut_off)
-
-
-def _request(db: Connection, controller_id: str, request_id: str) -> Entry:
-    found = queries.alone(db, REQUESTS.c.controller_id == controller_id, REQUESTS.c.request_id == request_id)
-    if not found:
-        raise RequestError(f"request {request_id[:64]!r} of {controller_id[:64]!r} is not in the ledger")
-    return found[0]
-
-
 def _refuse_live(db: Connection, entry: Entry) -> None:
     live = [task for task in queries.tasks(db, entry.seq, only_live=True) if task.state not in states.SETTLED]
     if live:
         raise RequestError(f"request {entry.request_id}: joined batch {live[0].batch} meanwhile; look again")
-
-
-def _approved(db: Connection, entry: Entry) -> set[tuple[str, str]]:
-    rows = db.execute(select(APPROVALS.c.what, APPROVALS.c.digest).where(APPROVALS.c.request_seq == entry.seq))
-    return {(what, digest) for what, digest in rows}
 
 
 def _stamp(moment: datetime | None) -> str | None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, null, or_, select
 
+from unlearning.errors import RequestError
 from unlearning.requests import states
-from unlearning.requests.entry import Entry
+from unlearning.requests.entry import Entry, Sealed
 from unlearning.requests.migration import EVERY_MODEL
-from unlearning.requests.tables import LINES, REQUESTS, TASKS
+from unlearning.requests.tables import APPROVALS, BATCHES, LINES, REQUESTS, TASKS
 
 _OF_REQUEST = tuple(
     REQUESTS.c[name]
@@ -168,6 +169,26 @@ def owed_by(db: Connection, entries: Iterable[Entry]) -> dict[int, tuple[str, ..
         )
         for entry in wanted
     }
+
+
+def sealed(db: Connection, batch: str) -> Sealed | None:
+    """A batch and its tasks; None where it was never sealed."""
+    row = db.execute(select(BATCHES).where(BATCHES.c.key == batch)).one_or_none()
+    return None if row is None else Sealed(of_batch(db, batch), row.sealed_at, row.model, row.cut_off)
+
+
+def request(db: Connection, controller_id: str, request_id: str) -> Entry:
+    """A request, whatever its tasks. Raises RequestError where it is not in the ledger."""
+    found = alone(db, REQUESTS.c.controller_id == controller_id, REQUESTS.c.request_id == request_id)
+    if not found:
+        raise RequestError(f"request {request_id[:64]!r} of {controller_id[:64]!r} is not in the ledger")
+    return found[0]
+
+
+def approved(db: Connection, entry: Entry) -> set[tuple[str, str]]:
+    """What was approved for a request: (what, digest of the proposal)."""
+    rows = db.execute(select(APPROVALS.c.what, APPROVALS.c.digest).where(APPROVALS.c.request_seq == entry.seq))
+    return {(what, digest) for what, digest in rows}
 
 
 def _about(dataset: str) -> ColumnElement[bool]:

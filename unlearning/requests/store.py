@@ -33,6 +33,7 @@ class Store:
         if url is not None and url.get_backend_name() not in ("sqlite", "postgresql"):
             raise StorageError(f"a ledger in {url.get_backend_name()!r} is not known; {_RIGHT}")
         self._url = url if url is not None and url.get_backend_name() == "postgresql" else None
+        self._current = False  # whether the tables were seen to be of this version
         if self._url is None:
             self.path: Path | None = Path(str(url.database) if url is not None else place)
         else:
@@ -78,6 +79,8 @@ class Store:
 
     def _version(self, db: Connection) -> int | None:
         """Of the ledger that is there; None of none. An older one is migrated where `db` writes."""
+        if self._current:
+            return VERSION
         tables = inspect(db).get_table_names()
         if LEDGER.name in tables:
             version = int(db.execute(select(LEDGER.c.version)).scalar_one())
@@ -86,6 +89,7 @@ class Store:
                     f"{self.name}: the ledger was written by a newer release (its version {version}, this one knows "
                     f"{VERSION}); run that release, nothing was changed"
                 )
+            self._current = version == VERSION
             return version
         if "requests" not in tables:
             return None
