@@ -185,3 +185,26 @@ def test_two_promotions_at_once_are_one_too_many(whole: tuple[Params, BatchFolde
     lock = batch.workspace.model(params.model.name) / ".promotion.lock"
     with files.locked(lock, "a test"), pytest.raises(StorageError, match="being made by another process"):
         promotion.promote(params, batch)
+
+
+def test_killed_before_its_history_a_promotion_is_finished_by_the_next(
+    whole: tuple[Params, BatchFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, batch = whole
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion.history, "follow", _killed_when_served)
+        with pytest.raises(KeyboardInterrupt):
+            promote.run(params, batch)
+    assert not history.file(batch.workspace, params.model.name).exists()
+    served = promotion.champion(batch.workspace, params.model.name)
+    done = promote.run(params, batch)
+    assert not done.changed
+    assert done.champion == served
+    assert [row["version"] for row in history.read(batch.workspace, params.model.name)] == [0, 1]
+    assert [entry.state for entry in Ledger(batch.workspace.ledger).entries("b1")] == ["promoted"]
+
+
+def _killed_when_served(_: Any, __: str, champion: dict[str, Any] | None) -> list[Any]:
+    if champion is not None:
+        raise KeyboardInterrupt
+    return []
