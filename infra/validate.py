@@ -9,17 +9,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from infra.validation import Row, containers, helm, instances, kubernetes, launched
+from infra.validation import Row, containers, guide, helm, instances, kubernetes, launched
 
-_ROOMS = (containers, instances, helm, launched, kubernetes)
+_ROOMS = (containers, instances, helm, launched, kubernetes, guide)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Look at everything and print the table."""
     parser = argparse.ArgumentParser(prog="python -m infra.validate", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="render infra/k8s/ray/rayjob.yaml anew")
+    parser.add_argument("--write", action="store_true", help="write what is written from code anew")
     if parser.parse_args(argv).write:
         launched.EXAMPLE.write_text(launched.example(), encoding="utf-8")
+        guide.GUIDE.write_text(guide.written(guide.GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
     rows = [row for room in _ROOMS for row in room.rows()]
     sys.stdout.write(table(rows))
     return 1 if any(row.wrong for row in rows) else 0

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 from dagster_k8s import PipesK8sClient
 from dagster_k8s.client import DagsterKubernetesClient
+from dagster_k8s.utils import detect_current_namespace
 from kubernetes.client import ApiException
 
 from pipelines.resources import mailbox
@@ -26,6 +27,7 @@ from pipelines.resources.compute import Job, StudyJob, quiet, together
 from unlearning.errors import UnlearningError
 
 CONTAINER = "trainer"
+RUN = "unlearning/run"  # label: the Dagster run that waits for this pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,13 @@ class KubernetesPods:
         with mailbox.opened(job.root) as box, quiet():
             client = _Watched(job, self.cluster, self.grace_s, box)
             try:
+                client.end_orphans(context)
                 client.run(
                     context=context,
                     namespace=self.cluster.namespace,
                     env=dict(job.env),
                     base_pod_spec=self.cluster.pod_spec(self.container(job, gpus), job.root, gpus, self.grace_s),
-                    base_pod_meta={"labels": labels(job)},
+                    base_pod_meta={"labels": {**labels(job), RUN: context.run.run_id}},
                     pod_wait_timeout=0,  # _Watched waits, with limits of its own
                 )
             except (dg.Failure, ApiException) as error:
@@ -78,6 +81,17 @@ class _Watched(PipesK8sClient):
         super().__init__(message_reader=box, poll_interval=cluster.poll_s)
         self.job, self.cluster, self.grace_s = job, cluster, grace_s
         self._created: tuple[Any, str, str] | None = None
+
+    def end_orphans(self, context: dg.AssetExecutionContext) -> None:
+        """End pods of this stage and batch whose run was killed: nobody waits for them, and they hold its lock."""
+        self._load_k8s_config()  # type: ignore[no-untyped-call]
+        core = DagsterKubernetesClient.production_client().core_api  # type: ignore[no-untyped-call]
+        namespace = self.cluster.namespace or detect_current_namespace(self.kubeconfig_file) or "default"
+        found = core.list_namespaced_pod(namespace=namespace, label_selector=selector(self.job)).items
+        for pod in (one for one in found if orphaned(context, one.metadata.labels)):
+            context.log.warning(f"{self.job.stage}: ending pod {pod.metadata.name}, which a killed run left behind")
+            core.delete_namespaced_pod(pod.metadata.name, namespace)
+            self._await_gone(core, namespace, pod.metadata.name)
 
     @contextmanager
     def consume_pod_logs(
@@ -114,10 +128,12 @@ class _Watched(PipesK8sClient):
 
     def await_gone(self) -> None:
         """Wait until the deleted pod has saved and left: whoever runs next must not meet its lock."""
-        if self._created is None:
-            return
+        if self._created is not None:
+            self._await_gone(*self._created)
+
+    def _await_gone(self, core: Any, namespace: str, name: str) -> None:
         deadline = time.monotonic() + self.grace_s + 30.0
-        while time.monotonic() < deadline and _read(*self._created) is not None:
+        while time.monotonic() < deadline and _read(core, namespace, name) is not None:
             time.sleep(min(1.0, self.cluster.poll_s))
 
 
@@ -143,6 +159,19 @@ def labels(job: Job | StudyJob) -> dict[str, str]:
         "unlearning/stage": job.stage,
         "unlearning/batch": _label(job.batch if isinstance(job, Job) else job.name),
     }
+
+
+def selector(job: Job | StudyJob) -> str:
+    """Finds what was launched for the same stage of the same batch, by whichever run."""
+    return ",".join(f"{name}={value}" for name, value in labels(job).items())
+
+
+def orphaned(context: dg.AssetExecutionContext, given: Mapping[str, str]) -> bool:
+    """Whether the run that launched it no longer waits: it ended, or it is this one, which waits for nothing yet."""
+    if given.get(RUN) == context.run.run_id:
+        return True
+    run = context.instance.get_run_by_id(given.get(RUN, ""))
+    return run is None or run.is_finished
 
 
 def _label(value: str) -> str:

@@ -25,7 +25,7 @@ from kubernetes.client import ApiException
 from pipelines.resources import mailbox
 from pipelines.resources.cluster import Cluster, environment
 from pipelines.resources.compute import Job, StudyJob, quiet, together
-from pipelines.resources.pods import KubernetesPods, failure, labels
+from pipelines.resources.pods import RUN, KubernetesPods, failure, labels, orphaned, selector
 from unlearning.errors import UnlearningError
 
 _ENDED_BADLY = {"FAILED", "STOPPED"}
@@ -48,7 +48,8 @@ class RayJobs:
             try:
                 with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), box) as session:
                     body = self.body(job, {**job.env, **session.get_bootstrap_env_vars()})
-                    self._run(job, body)
+                    body["metadata"]["labels"][RUN] = context.run.run_id
+                    self._run(context, job, body)
             except (dg.Failure, ApiException) as error:
                 refused = box.refusal()
                 if refused is not None:
@@ -101,9 +102,13 @@ class RayJobs:
         del spec["activeDeadlineSeconds"]
         return {"metadata": {"labels": labels(job)}, "spec": spec}
 
-    def _run(self, job: Job | StudyJob, body: dict[str, Any]) -> None:
+    def _run(self, context: dg.AssetExecutionContext, job: Job | StudyJob, body: dict[str, Any]) -> None:
         client = RayJobClient()
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
+        for left in client.list(namespace, selector(job)).get("items", []):
+            if orphaned(context, left["metadata"]["labels"]):
+                context.log.warning(f"{job.stage}: ending a RayJob that a killed run left behind")
+                self._end(client, left["metadata"]["name"], namespace)
         client.create(body, namespace)
         try:
             self._wait(client, job, name, namespace)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.validation import INFRA, containers, helm, instances, kubernetes, launched, not_a_name
+from infra.validation import INFRA, containers, guide, helm, instances, kubernetes, launched, not_a_name
 
 OBJECTS = [
     one
@@ -56,7 +56,7 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
         (lambda o: _pod(o, "mlflow")["containers"][0].pop("securityContext"), "may gain rights"),
         (lambda o: _pod(o, "mlflow")["containers"][0].pop("resources"), "no limits"),
         (lambda o: _pod(o, "mlflow").pop("volumes"), "no volumes of it"),
-        (lambda o: _pod(o, "mlflow")["containers"][0].update(image="ghcr.io/x/mlflow:1"), "names a registry"),
+        (lambda o: _pod(o, "mlflow")["containers"][0].update(image="registry.example/x/mlflow:1"), "names a registry"),
         (lambda o: _pod(o, "mlflow")["containers"][0].update(image="mlflow"), "has no version"),
         (lambda o: _pod(o, "intake")["volumes"][0]["persistentVolumeClaim"].update(claimName="x"), "no claim 'x'"),
         (lambda o: o.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}), "made by the site"),
@@ -144,7 +144,7 @@ def test_a_fault_in_compose_is_found(harm: Callable[[Any], Any], said: str) -> N
         ("USER 0", "another user"),
         ("RUN pip install torch", "takes what it gets"),
         ("ENV DB_PASSWORD=x", "would stay in a layer"),
-        ("ARG BASE=quay.io/python:3.11", "names a registry"),
+        ("ARG BASE=registry.example/python:3.11", "names a registry"),
     ],
 )
 def test_a_fault_in_a_dockerfile_is_found(line: str, said: str) -> None:
@@ -163,3 +163,18 @@ def test_what_a_dockerfile_copies_is_there_and_seen() -> None:
 def test_an_image_names_a_version_and_no_registry() -> None:
     assert [not_a_name(image) for image in ("a:1", "minio/minio:2")] == [None, None]
     assert all(not_a_name(image) for image in ("a", "a:latest", "host:5000/a:1", "x.org/a:1"))
+
+
+def test_a_setting_that_the_guide_does_not_know_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = guide.GUIDE.read_text()
+    monkeypatch.setattr(guide, "GUIDE", tmp_path / "README.md")
+    lines = text.splitlines(keepends=True)
+    guide.GUIDE.write_text("".join(line for line in lines if "UNLEARNING_K8S_QUEUE_S`" not in line))
+    [row] = guide.rows()
+    assert row.wrong
+    guide.GUIDE.write_text(guide.written(guide.GUIDE.read_text()))
+    [row] = guide.rows()
+    assert not row.wrong
+    guide.GUIDE.write_text("no table")
+    [row] = guide.rows()
+    assert row.wrong

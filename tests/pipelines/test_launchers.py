@@ -11,11 +11,12 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster_k8s.pipes import build_pod_body
 
 from pipelines import ray_ranks
 from pipelines.resources.cluster import Cluster
 from pipelines.resources.compute import Compute, Job, LocalProcesses, StudyJob
-from pipelines.resources.pods import KubernetesPods, labels
+from pipelines.resources.pods import RUN, KubernetesPods, labels
 from pipelines.resources.rayjobs import RayJobs
 from tests.pipelines.stand_in import asked as asked
 from tests.pipelines.toy_cluster import ToyCluster, ToyRay
@@ -73,6 +74,11 @@ def test_the_settings_choose_the_launcher(monkeypatch: pytest.MonkeyPatch) -> No
         Settings()
     with pytest.raises(ValueError, match="launcher"):
         Compute(launcher="kubernets")
+
+
+@dg.job
+def _nothing() -> None:
+    """A run of something else."""
 
 
 @dataclass
@@ -195,6 +201,33 @@ def test_a_pod_that_somebody_deletes_is_told_as_such(
     with pytest.raises(dg.Failure, match="deleted by somebody else"):
         desk.launch()
     thread.join()
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["its run was killed", "its run waits for it"])
+def test_a_pod_that_a_killed_run_left_behind_is_ended_and_another_runs_is_not(
+    finished: bool, desk: Desk, wish: Any, cluster: ToyCluster, tmp_path: Path
+) -> None:
+    wish("wait")
+    os.mkfifo(tmp_path / "told")
+    job = Job("original_checkpoint", "b1", desk.workspace.root, desk.params, TOYS)
+    status = dg.DagsterRunStatus.FAILURE if finished else dg.DagsterRunStatus.STARTED
+    other = desk.instance.create_run_for_job(_nothing, status=status)
+    pods = KubernetesPods()
+    spec = pods.cluster.pod_spec(pods.container(job, 0), job.root, 0, 1.0)
+    meta = {"labels": {**labels(job), RUN: other.run_id}}
+    cluster.create_namespaced_pod("toys", build_pod_body("left", None, None, {}, meta, spec))
+    with (tmp_path / "told").open() as told:
+        assert told.readline() == "started\n"
+        wish("make")
+        if finished:
+            desk.launch()
+            assert told.read() == "left\n"
+        else:
+            with pytest.raises(UnlearningError, match="is being made by another process now"):
+                desk.launch()
+            cluster.delete_namespaced_pod("left", "toys")
+            told.read()
+    assert desk.workspace.batch("b1").original.is_dir() == finished
 
 
 def test_a_ray_job_has_its_head_and_the_other_nodes(tmp_path: Path) -> None:

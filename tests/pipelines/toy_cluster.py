@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,9 @@ class ToyCluster:
         if not (self.unschedulable or self.evicts):
             self.running[name] = self._start(body["spec"]["containers"][0])
 
-    def list_namespaced_pod(self, namespace: str, field_selector: str) -> Any:
+    def list_namespaced_pod(self, namespace: str, field_selector: str = "", label_selector: str = "") -> Any:
+        if label_selector:
+            return SimpleNamespace(items=[self._listed(name) for name in self.pods if self._has(name, label_selector)])
         name = field_selector.removeprefix("metadata.name=")
         process = self.running.get(name)
         if process is not None and name in self.deleted and process.poll() is not None:
@@ -67,6 +70,13 @@ class ToyCluster:
         python, *words = container["command"]
         assert python == "python"
         return subprocess.Popen([sys.executable, *words], env={**image, **given})
+
+    def _has(self, name: str, selector: str) -> bool:
+        labels = self.pods[name]["metadata"]["labels"]
+        return all(labels.get(key) == value for key, _, value in (one.partition("=") for one in selector.split(",")))
+
+    def _listed(self, name: str) -> Any:
+        return SimpleNamespace(metadata=SimpleNamespace(name=name, labels=self.pods[name]["metadata"]["labels"]))
 
     def _status(self, name: str) -> Any:
         if self.evicts:
@@ -113,6 +123,9 @@ class ToyRay:
         given = yaml.safe_load(body["spec"]["runtimeEnvYAML"])["env_vars"]
         process = subprocess.Popen([sys.executable, *words], env={**image, "PYTHONPATH": path, **given})
         self.running[body["metadata"]["name"]] = process
+
+    def list(self, namespace: str, label_selector: str) -> dict[str, Any]:
+        return {"items": [body for body in self.created if body["metadata"]["name"] in self.running]}
 
     def get(self, name: str, namespace: str) -> dict[str, Any]:
         if name not in self.running:
@@ -171,7 +184,7 @@ def toy_rays(cluster: ToyCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.fixture(name="cluster")
-def toy_cluster(monkeypatch: pytest.MonkeyPatch, repository: Path) -> ToyCluster:
+def toy_cluster(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Iterator[ToyCluster]:
     """Put where dagster-k8s would find its API server."""
     toy = ToyCluster()
     client = DagsterKubernetesClient(SimpleNamespace(), toy, lambda _: None, lambda _: None, lambda: 0.0)
@@ -181,4 +194,7 @@ def toy_cluster(monkeypatch: pytest.MonkeyPatch, repository: Path) -> ToyCluster
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(repository), hook])))
     monkeypatch.setenv("UNLEARNING_K8S_POLL_S", "0.05")
     monkeypatch.setenv("UNLEARNING_K8S_NAMESPACE", "toys")
-    return toy
+    yield toy
+    for process in toy.running.values():
+        process.kill()
+        process.wait()
