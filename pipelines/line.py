@@ -107,16 +107,20 @@ class Line:
         """Those parameters. Raises ParamsError, also where they are about another model or data set."""
         launch = self.launch(workbench, batch)
         params = Params.read(launch.params, launch.overrides)
+        self.check(params)
+        return params
+
+    def check(self, params: Params) -> None:
+        """Raise ParamsError where they are about another model or data set than the line."""
         for what, wanted, found in (
             ("model.name", self.model, params.model.name),
             ("data.name", self.dataset, params.data.name),
         ):
             if wanted is not None and wanted != found:
                 raise ParamsError(
-                    f"line {self.name}: {launch.params} is about {what} {found!r}, and the line about {wanted!r}; "
+                    f"line {self.name} is about {what} {wanted!r}, and its parameters say {found!r}; "
                     f"set overrides: {{{what}: {wanted}}} in its defs.yaml, or name the file that is about it"
                 )
-        return params
 
     def open(self, workbench: Workbench, batch: str) -> tuple[Params, BatchFolder]:
         """Parameters and folder of `batch`. Raises ParamsError, and UnlearningError for a key that is no plain name."""

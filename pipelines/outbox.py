@@ -51,8 +51,14 @@ def deliver(workbench: Workbench, tracking: Tracking, dvc: DvcProject) -> Delive
 
 
 def waiting(tracking: Tracking) -> list[str]:
-    """The outboxes in which something waits, `<batch>.<asset>`."""
-    return sorted(path.stem for path in (tracking.place.home / "outbox").glob("*.jsonl"))
+    """The outboxes in which something waits, `<batch>.<asset>`: a version is registered before an alias names it."""
+    order = {name: place for place, name in enumerate([*STAGES, *BESIDE, PROMOTION])}
+
+    def place(name: str) -> tuple[str, int]:
+        batch, _, asset = name.rpartition(".")
+        return batch, order.get(asset, len(order))
+
+    return sorted((path.stem for path in (tracking.place.home / "outbox").glob("*.jsonl")), key=place)
 
 
 def _say(name: str, workbench: Workbench, tracking: Tracking, dvc: DvcProject) -> bool:

@@ -23,6 +23,7 @@ from unlearning.errors import StorageError
 from unlearning.verbs import _ledger, request
 from unlearning.workspace import BatchFolder
 
+GATES = "gates"  # the step of a refusal that no single step said
 _QUOTED = re.compile(r"'[^']*'")  # in the house's sentences what came from outside stands in quotes
 
 
@@ -44,7 +45,7 @@ def found(events: Sequence[dg.DagsterEvent]) -> Refusal | None:
             return Refusal(str(event.step_key), _QUOTED.sub("'…'", str(said.description)))
         if data.error is not None and data.error.cls_name == "DagsterAssetCheckFailedError":
             gates.append(str(event.step_key).rpartition(f"{GATED}_")[2])
-    return Refusal(GATED, f"the gates refused: {', '.join(sorted(gates))}") if gates else None
+    return Refusal(GATES, f"the gates refused: {', '.join(sorted(gates))}") if gates else None
 
 
 def settle(line: Line, batch: BatchFolder, run_id: str, refusal: Refusal, now: datetime) -> str:
@@ -56,19 +57,22 @@ def settle(line: Line, batch: BatchFolder, run_id: str, refusal: Refusal, now: d
     path = batch.path / "refusals" / f"{run_id}.json"
     if not path.is_file():
         files.write_json(path, {"schema": "refusal/1", **record, "at": now.isoformat()})
-    reason = "gates_refused" if refusal.step == GATED else "input_refused"
+    reason = "gates_refused" if refusal.step == GATES else "input_refused"
     request.close_batch(batch, promoted=False, reason=reason)
     attempts = _attempts(batch)
-    if line.on_refusal == "requeue" and attempts is not None and attempts < line.max_attempts:
-        moved = _ledger.of(batch.workspace).requeue(batch.key, reason)
-        return f"{batch.key} was refused at {refusal.step}; {moved} requests join the next batch"
-    alarms.sound(batch.workspace, "needs_a_human", now, line=line.name, attempts=attempts or 0, **record)
+    if line.on_refusal == "requeue" and attempts < line.max_attempts:
+        ledger = _ledger.of(batch.workspace)
+        ledger.requeue(batch.key, reason)
+        again = sum(entry.state == "requeued" for entry in ledger.entries(batch.key))
+        if again:  # none where the images were never found: the same requests would be refused again
+            return f"{batch.key} was refused at {refusal.step}; {again} requests join the next batch"
+    alarms.sound(batch.workspace, "needs_a_human", now, line=line.name, attempts=attempts, **record)
     return f"{batch.key} was refused at {refusal.step} and needs a human: {refusal.sentence}"
 
 
-def _attempts(batch: BatchFolder) -> int | None:
-    """In how many batches its requests were tried, this one included; None where it was never sealed."""
+def _attempts(batch: BatchFolder) -> int:
+    """In how many batches its requests were tried, this one included; 0 where it was never sealed."""
     try:
-        return int(files.read_json(batch.requests.with_name("batch.json")).get("attempts", 1))
-    except StorageError:
-        return None
+        return int(files.read_json(batch.requests.with_name("batch.json"))["attempts"])
+    except (StorageError, KeyError):
+        return 0

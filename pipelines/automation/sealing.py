@@ -7,23 +7,22 @@ sealed batch gives the same entries again, and what was sealed and never started
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
-from pathlib import Path
 
 import dagster as dg
 
 from pipelines.line import MODEL_TAG, Line
 from pipelines.resources.workbench import Workbench
 from unlearning import files
-from unlearning.errors import StorageError
 from unlearning.log import silent
-from unlearning.params import Params
-from unlearning.requests import batch_keys, states
+from unlearning.requests import batch_keys
 from unlearning.requests.ledger import Entry
 from unlearning.verbs import _ledger, seal
+from unlearning.workspace import BatchFolder
 
 PARTITION = "dagster/partition"  # Dagster's own tag
+_SEALED = "resolving"  # the state of a request from its sealing until its images are known
 STARTS_WITHIN = timedelta(minutes=15)  # between a run's request and the run
 
 
@@ -51,7 +50,7 @@ def early(line: Line, workbench: Workbench, instance: dg.DagsterInstance, now: d
     waiting = ledger.pending(params.model.name, params.data.name, before=now)
     if not any(presses(line, entry, now) for entry in waiting):
         return []
-    known = {batch.key for batch in workbench.workspace.batches()}
+    known = {entry.batch for entry in ledger.listed(state=_SEALED, model=params.model.name)}
     return [key for key in tick(line, workbench, instance, now) if key not in known]
 
 
@@ -65,17 +64,17 @@ def presses(line: Line, entry: Entry, now: datetime) -> bool:
 
 
 def not_started(line: Line, workbench: Workbench, instance: dg.DagsterInstance, now: datetime) -> list[str]:
-    """Batches of this line that were sealed a while ago, still have live requests, and no run: whoever asked died."""
-    ledger, found = _ledger.of(workbench.workspace), []
-    for batch in workbench.workspace.batches():
-        if not batch.key.startswith(f"{line.name}-") or batch.certificate.is_file():
+    """Batches of this line that were sealed a while ago and have no run: whoever would have asked for one died."""
+    model, ledger = line.read(workbench).model.name, _ledger.of(workbench.workspace)
+    sealed = {entry.batch: None for entry in ledger.listed(state=_SEALED, model=model) if entry.batch is not None}
+    found = []
+    for key in sealed:
+        if not key.startswith(f"{line.name}-") or instance.get_runs_count(dg.RunsFilter(tags={PARTITION: key})):
             continue
-        if now - _sealed_at(batch.requests.with_name("batch.json"), now) < STARTS_WITHIN:
-            continue
-        live = any(entry.state in states.LINE for entry in ledger.entries(batch.key))
-        if live and not instance.get_runs_count(dg.RunsFilter(tags={PARTITION: batch.key})):
-            line.open_batch(instance, batch.key)
-            found.append(batch.key)
+        batch = _seal(line, workbench, key, now)  # in the ledger it is sealed; its folder may be missing
+        if now - _sealed_at(batch) >= STARTS_WITHIN:
+            line.open_batch(instance, key)
+            found.append(key)
     return found
 
 
@@ -89,18 +88,14 @@ def asked(line: Line, workbench: Workbench, keys: Iterable[str]) -> list[dg.RunR
     ]
 
 
-def _seal(line: Line, workbench: Workbench, key: str, before: datetime) -> Params:
+def _seal(line: Line, workbench: Workbench, key: str, before: datetime) -> BatchFolder:
     """Pin the parameters, then seal: from its first moment a batch is made with one set of them."""
     if workbench.params is None and workbench.pinned(key) is None:
         line.launch(workbench).pin(workbench.workspace, key)
     params, batch = line.open(workbench, key)
     seal.run(params, batch, silent, before=before, most=line.max_batch)
-    return params
+    return batch
 
 
-def _sealed_at(path: Path, now: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(files.read_json(path)["sealed_at"])
-    except (StorageError, KeyError, ValueError, TypeError):
-        return now
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+def _sealed_at(batch: BatchFolder) -> datetime:
+    return datetime.fromisoformat(files.read_json(batch.requests.with_name("batch.json"))["sealed_at"])

@@ -12,7 +12,6 @@ import dagster as dg
 from pipelines import graph, outbox
 from pipelines.automation import alarms, reaping, refusals, sealing
 from pipelines.line import Line
-from pipelines.making import OWNERS
 from pipelines.resources.dvc import Dvc
 from pipelines.resources.mlflow import MlflowTracking
 from pipelines.resources.workbench import Workbench
@@ -34,7 +33,6 @@ def weekly(line: Line) -> dg.ScheduleDefinition:
         execution_timezone=line.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING if line.active else dg.DefaultScheduleStatus.STOPPED,
         tags=line.tags,
-        owners=OWNERS,
         description="Seals every request received before the tick, one batch a goal, and makes each batch.",
     )
     def evaluate(context: dg.ScheduleEvaluationContext, workbench: Workbench) -> list[dg.RunRequest] | dg.SkipReason:
@@ -64,7 +62,6 @@ def _early(line: Line) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         default_status=_status(line.active),
         tags=line.tags,
-        owners=OWNERS,
         description="Seals without waiting for the schedule where a pending request has used up its share of the time, "
         "and starts what was sealed and never started.",
     )
@@ -109,7 +106,6 @@ def _inbox() -> dg.SensorDefinition:
         name="inbox",
         minimum_interval_seconds=60,
         default_status=_status(),
-        owners=OWNERS,
         description="Takes in the request files that lie in the inbox, each once. Starts nothing: the schedule does.",
     )
     def evaluate(context: dg.SensorEvaluationContext, workbench: Workbench) -> dg.SkipReason:
@@ -129,7 +125,6 @@ def _deadlines() -> dg.SensorDefinition:
         name="deadlines",
         minimum_interval_seconds=300,
         default_status=_status(),
-        owners=OWNERS,
         description="Rings at 50, 75, 90 and 100 % of the time a request has: in the log, the ledger and alarms.jsonl.",
     )
     def evaluate(context: dg.SensorEvaluationContext, workbench: Workbench) -> dg.SkipReason:
@@ -146,7 +141,6 @@ def _dead_runs() -> dg.SensorDefinition:
         name="dead_runs",
         minimum_interval_seconds=60,
         default_status=_status(),
-        owners=OWNERS,
         description="Reports runs whose process is gone as failed, so that their retry resumes. For a single machine: "
         "on Kubernetes Dagster's run monitoring does it.",
     )
@@ -164,7 +158,6 @@ def _mlflow_outbox() -> dg.SensorDefinition:
         name="mlflow_outbox",
         minimum_interval_seconds=300,
         default_status=_status(),
-        owners=OWNERS,
         description="Tells MLflow what waited while it was away.",
     )
     def evaluate(

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from pipelines import graph
 from pipelines.automation import sensors
 from pipelines.line import DEFAULT, Line
+from unlearning.params import Params
 from unlearning.settings import Settings
 
 NAME = r"^[a-z][a-z0-9_]{0,31}$"
@@ -39,7 +40,8 @@ class RecurringUnlearning(dg.Component, dg.Model, dg.Resolvable):
     )
     params: str | None = Field(
         default=None,
-        description="parameter file, from the folder Dagster is started in; absent: UNLEARNING_PARAMS or params.yaml",
+        description="parameter file, absolute or from the project's folder; it is read when the line is loaded, so "
+        "that a mistake in it is told then. Absent: the one a batch is launched with, UNLEARNING_PARAMS, or params.yaml",
     )
     overrides: Mapping[str, Any] = Field(
         default={}, description="put over the parameter file, by dotted name: {unlearn.budget.steps: 400}"
@@ -118,17 +120,19 @@ class RecurringUnlearning(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(f"{timezone!r} is not a time zone; 'UTC' or 'Europe/Zurich', say, is right") from None
         return timezone
 
-    @property
-    def line(self) -> Line:
-        """The line these attributes describe."""
+    def line(self, home: Path) -> Line:
+        """The line these attributes describe; `home` is the project's folder. Raises ParamsError."""
         given = {name: getattr(self, name) for name in type(self).model_fields if name != "model_name"}
-        active = self.active or Settings().automation
-        params = Path(self.params) if self.params is not None else None
-        return Line(**{**given, "model": self.model_name, "params": params, "active": active})
+        given["active"] = self.active or Settings().automation
+        given["params"] = home / self.params if self.params is not None else None
+        line = Line(**given, model=self.model_name)
+        if line.params is not None:
+            line.check(Params.read(line.params, line.overrides))
+        return line
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The whole graph of the line."""
-        line = self.line
+        line = self.line(context.project_root)
         return dg.Definitions(
             assets=graph.assets(line),
             asset_checks=graph.checks(line),
