@@ -48,7 +48,7 @@ test-core:  ## the core's tests, without dagster, mlflow or dvc (PYTHON=python3.
 	$(PYTHON) -m venv .venv-core
 	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/requirements/uv.txt
 	.venv-core/bin/uv pip install --quiet --require-hashes --python .venv-core/bin/python -r infra/requirements/core.txt
-	PYTHONPATH=. .venv-core/bin/python -m pytest -m "not ui and not slow" --ignore tests/pipelines --ignore tests/ui
+	PYTHONPATH=. .venv-core/bin/python -m pytest -m "not ui and not slow" --ignore tests/pipelines --ignore tests/infra --ignore tests/ui
 
 test-ui: setup  ## open the pages in a real browser (installs one where there is none)
 	bash tests/ui/install.sh
