@@ -44,6 +44,7 @@ def promotion_asset(line: Line) -> dg.AssetsDefinition:
             metadata={
                 "champion": dg.MetadataValue.text(f"{name} version {now.version}"),
                 "changed": dg.MetadataValue.bool(done.changed),
+                "pending_requests": dg.MetadataValue.int(now.pending_requests or 0),
                 "path": dg.MetadataValue.path(str(batch.workspace.root / now.checkpoint)),
                 **_hashes(now),
                 "mlflow": dg.MetadataValue.url(link) if link else dg.MetadataValue.text("not reached"),

@@ -68,6 +68,17 @@ def test_every_model_is_asked_under_the_same_draws_whatever_the_batch_size() -> 
     assert (small.error, small.finite, set(small.pictures)) == ("surprise", True, {"truth"})
 
 
+def test_some_rows_are_asked_under_the_draws_of_the_whole_set() -> None:
+    images, rows = toys.Pictures("forget", 300), [2, 17, 255, 256, 299]
+    known = _whole.nothing(images, images.images.mean(0, keepdim=True))
+    subjects, table = _subjects(unlearned=Knows()), pa.table({"key": [str(row) for row in range(300)]})
+    whole = _whole.measure("forget", table, images, subjects, known, (0, 1), 64, 0, silent).per_image
+    for size in (1, 64):
+        some = _whole.errors("forget", images, rows, subjects, known, (0, 1), size)
+        for role in ("unlearned", MEAN_PICTURE):
+            np.testing.assert_array_equal(some[role], whole[role]["surprise"][rows])
+
+
 def test_a_pixel_that_never_varies_is_not_known_for_sure() -> None:
     class Half:
         """Black above; below, half of the pictures white."""

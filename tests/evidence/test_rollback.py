@@ -66,6 +66,12 @@ def test_what_it_undoes_is_pending_again_and_no_longer_counts_as_forgotten(
     assert [entry.request_id for entry in waiting] == [request_id(2)]
 
 
+def test_a_batch_whose_folder_is_gone_is_missed(params: Params, workspace: Workspace) -> None:
+    shutil.rmtree(workspace.batch("b1").path)
+    with pytest.raises(EvidenceError, match="batch b1 was forgotten under this model, and its certificate"):
+        _served.before(params, workspace.batch("b3"))
+
+
 def test_back_to_the_base_undoes_everything(workspace: Workspace) -> None:
     done = rollback.run(NAME, 0, workspace, CODE)
     assert (done.undone, done.champion.pending_again, done.champion.certificate_sha256) == (("b1", "b2"), 2, None)

@@ -43,13 +43,14 @@ def read(workspace: Workspace, model: str) -> list[Row]:
     return found
 
 
-def known(workspace: Workspace, model: str, champion: Row | None) -> list[Row]:
+def known(workspace: Workspace, model: str, champion: Row | None, lines: list[Row] | None = None) -> list[Row]:
     """Its lines, and those that champion.json is ahead of it: what `follow` would write. Writes nothing.
 
     champion  what champion.json says, with `previous`; None where nothing is served
+    lines     as `read` gives them; by whoever holds no lock, read before champion.json was
     Raises EvidenceError where the two tell different stories.
     """
-    lines = read(workspace, model)
+    lines = read(workspace, model) if lines is None else lines
     if champion is None:
         if lines:
             raise EvidenceError(

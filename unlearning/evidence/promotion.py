@@ -136,8 +136,9 @@ def put(workspace: Workspace, model: str, after: Champion) -> None:
 
 def generations(workspace: Workspace, model: str) -> list[Row]:
     """The history with what champion.json is ahead of it, for reading. Raises EvidenceError where they do not agree."""
+    lines = history.read(workspace, model)  # first: a promotion meanwhile writes champion.json before its line
     now = champion(workspace, model)
-    return history.known(workspace, model, None if now is None else asdict(now))
+    return history.known(workspace, model, None if now is None else asdict(now), lines)
 
 
 def without_previous(one: Champion) -> dict[str, Any]:

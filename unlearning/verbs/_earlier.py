@@ -107,7 +107,7 @@ class _Look:
 
     @classmethod
     def of(cls, params: Params, workspace: Workspace, subjects: Subjects, known: Nothing | None, most: int) -> _Look:
-        chosen = (params.evaluate.corruption or params.corruption).model_dump()
+        chosen = (params.evaluate.corruption or params.corruption).model_dump(mode="json")
         like = Like(chosen, list(params.evaluate.seeds), "mse" if known is None else _whole.SURPRISE)
         return cls(params, workspace, subjects, known, like, most)
 

@@ -52,6 +52,13 @@ def before(params: Params, batch: BatchFolder) -> list[Served]:
         served = other.key in standing or any(entry.state in FORGOTTEN for entry in ledger.entries(other.key))
         if other.key != batch.key and certified_for == params.model.name and served:
             found.append(Served(other, _manifest(other)))
+    there = {one.batch.key for one in found} | {batch.key}
+    lost = [key for key in standing if key not in there]
+    if lost:
+        raise EvidenceError(
+            f"{batch.workspace.batch(lost[0]).path}: batch {lost[0]} was forgotten under this model, and its "
+            "certificate cannot be read; restore its folder, for its images must be left out from now on"
+        )
     return found
 
 
