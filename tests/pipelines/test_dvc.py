@@ -6,6 +6,7 @@ import fcntl
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from pipelines.dvc import VARS, DvcProject
 from pipelines.resources.dvc import Dvc
 from tests.toy_batch import certified, fake_training, file_requests, manifests, request_body, request_id
+from unlearning import files
 from unlearning.errors import StorageError
 from unlearning.log import silent
 from unlearning.params import Params
@@ -142,3 +144,27 @@ def test_a_held_lock_is_waited_for_and_then_named(project: Path) -> None:
         fcntl.flock(first, fcntl.LOCK_EX)
         with pytest.raises(StorageError, match=r"(?i)lock"):
             impatient.commit("b1", ["certificate"])
+
+
+def test_two_runs_keep_in_turn(tmp_path: Path, repository: Path) -> None:
+    """DVC gives up where another DVC works; whoever comes second waits before it asks."""
+    for name in ("dvc.yaml", str(VARS)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repository / name, tmp_path / name)
+    command = tmp_path / ".venv-dvc" / "bin" / "dvc"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\necho "$@" >> asked\n')
+    command.chmod(0o755)
+    said: list[str] = []
+    kept = Dvc(project=str(tmp_path))
+    second = threading.Thread(
+        target=lambda: said.append(kept.keep(tmp_path / "var", tmp_path / "params.yaml", "b1", ["certificate"]))
+    )
+    with files.locked(tmp_path / ".dvc" / "tmp" / "kept.lock", "dvc.lock"):
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+        assert not (tmp_path / "asked").exists()
+    second.join()
+    assert said == ["committed"]
+    assert (tmp_path / "asked").read_text() == "commit --force certificate@b1\n"
