@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -56,9 +57,19 @@ class Server:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """One server for the whole session."""
+    with running() as server:
+        if server is None:
+            pytest.skip("no PostgreSQL server is installed: bash tests/postgres_install.sh")
+        yield server
+
+
+@contextmanager
+def running() -> Iterator[Server | None]:
+    """A server until the block ends; None where none is installed."""
     programs = _programs()
     if programs is None:
-        pytest.skip("no PostgreSQL server is installed: bash tests/postgres_install.sh")
+        yield None
+        return
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: the path of a socket has at most 107 letters
     try:
         if os.geteuid() == 0:  # it refuses to run as root

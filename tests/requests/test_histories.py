@@ -36,11 +36,11 @@ def _play(place: Callable[[], str], histories: int, steps: int) -> None:
 
 
 def test_any_history_in_sqlite(files: Callable[[], str]) -> None:
-    _play(files, 25, 25)
+    _play(files, 20, 20)
 
 
 def test_any_history_in_postgresql(postgres_server: Server) -> None:
-    _play(postgres_server.new_database, 3, 25)
+    _play(postgres_server.new_database, 2, 20)
 
 
 @pytest.mark.slow

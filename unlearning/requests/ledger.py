@@ -38,7 +38,7 @@ class Ledger:
         rules: Mapping[str, Rule] = RULES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._store, self._rules, self._clock = Store(place), rules, clock
+        self._store, self._rules, self.clock = Store(place), rules, clock
 
     @classmethod
     def at(cls, place: Path | str, rules: Mapping[str, Rule] = RULES) -> Self:
@@ -56,10 +56,14 @@ class Ledger:
         """One consistent look at the tables; None where no request was written yet."""
         return self._store.reading()
 
+    def writing(self) -> AbstractContextManager[Connection]:
+        """One transaction on the tables, alone: all of it, or nothing."""
+        return self._store.writing()
+
     def register(self, model: str, dataset: str) -> None:
         """`model` was trained on `dataset`, so it owes every request about it. Again: nothing changes."""
         with self._store.writing() as db:
-            _register(db, model, dataset, self._clock())
+            _register(db, model, dataset, self.clock())
 
     def add(self, filed: Sequence[Filed], source: str = "cli") -> list[Entry]:
         """Take requests in, all or none. A request that is there already gets its entry again: exactly once.
@@ -72,7 +76,7 @@ class Ledger:
         """`add`, and how many of the requests are new."""
         with self._store.writing() as db:
             last = queries.last(db)
-            entries = writes.take_in(db, filed, self._clock(), source, self._rules)
+            entries = writes.take_in(db, filed, self.clock(), source, self._rules)
         return entries, len({entry.seq for entry in entries if entry.seq > last})
 
     def counts(self) -> dict[str, int]:
@@ -154,7 +158,7 @@ class Ledger:
                 joining = queries.pending(db, model, dataset, _stamp(before), most)
                 if not joining:
                     raise RequestError(nothing_pending(batch, dataset))
-                now = self._clock()
+                now = self.clock()
                 _register(db, model, dataset, now)
                 row = {"key": batch, "model": model, "dataset": dataset, "goal": joining[0].goal}
                 db.execute(insert(BATCHES), row | {"sealed_at": deadlines.stamp(now), "cut_off": _stamp(before)})
@@ -178,7 +182,7 @@ class Ledger:
                 if new not in states.OF_A_REQUEST:
                     raise RequestError(f"request {now.request_id}: only sealing a batch makes it {new}")
                 _refuse_live(db, now)
-            writes.walk(db, [(now, (new,))], reason, self._clock())
+            writes.walk(db, [(now, (new,))], reason, self.clock())
 
     def advance(self, batch: str, new: str, reason: str) -> int:
         """Walk the live tasks of a batch along the main line to `new`; how many moved. Again: nothing moves.
@@ -187,7 +191,7 @@ class Ledger:
         """
         with self._store.writing() as db:
             moves = [(entry, states.steps(entry.state, new)) for entry in queries.of_batch(db, batch)]
-            return writes.walk(db, moves, reason, self._clock())
+            return writes.walk(db, moves, reason, self.clock())
 
     def close_batch(self, batch: str, promoted: bool, reason: str) -> int:
         """End a batch's tasks: `promoted`, or `failed` with a reason code, from which it may be tried again."""
@@ -206,7 +210,7 @@ class Ledger:
         with self._store.writing() as db:
             entry, live = self._open(db, controller_id, request_id)
             leaving = [(task, ("requeued",)) for task in live if task.state not in states.SETTLED]
-            writes.walk(db, [*leaving, (entry, ("on_hold",))], reason, self._clock())
+            writes.walk(db, [*leaving, (entry, ("on_hold",))], reason, self.clock())
 
     def release(self, controller_id: str, request_id: str, reason: str) -> None:
         """End a hold: the request waits for its models again. Raises RequestError if it is not held."""
@@ -214,14 +218,14 @@ class Ledger:
             entry = queries.request(db, controller_id, request_id)
             if entry.state != "on_hold":
                 raise RequestError(f"request {request_id}: is {entry.state}, not on_hold; nothing to release")
-            writes.walk(db, [(entry, (states.PENDING,))], reason, self._clock())
+            writes.walk(db, [(entry, (states.PENDING,))], reason, self.clock())
 
     def call_off(self, controller_id: str, request_id: str, how: CalledOff, reason: str) -> None:
         """End a request unserved. Raises RequestError if it has ended, or past the point of no return of a task."""
         with self._store.writing() as db:
             entry, live = self._open(db, controller_id, request_id)
             leaving = [(task, (how,)) for task in live if task.state not in states.SETTLED]
-            writes.walk(db, [*leaving, (entry, (how,))], reason, self._clock())
+            writes.walk(db, [*leaving, (entry, (how,))], reason, self.clock())
 
     def approve(self, entry: Entry, what: str, digest: str, role: str) -> None:
         """A role approves a proposal, which `digest` names, for one request. Again: nothing changes."""
@@ -229,7 +233,7 @@ class Ledger:
             named = (writes.code(what), digest)
             if named in queries.approved(db, entry):
                 return
-            now = self._clock()
+            now = self.clock()
             row = {"request_seq": entry.seq, "what": what, "digest": digest, "role": writes.code(role)}
             db.execute(insert(APPROVALS), row | {"at": deadlines.stamp(now)})
             writes.note(db, queries.request(db, entry.controller_id, entry.request_id), "approval", what, now)
@@ -243,7 +247,7 @@ class Ledger:
         """The rule's one extension. Raises RequestError: extended before, due already, or the rule knows none."""
         with self._store.writing() as db:
             entry, _ = self._open(db, controller_id, request_id)
-            alarms.extend(db, entry, self._rules, reason, self._clock())
+            alarms.extend(db, entry, self._rules, reason, self.clock())
 
     def due(self, now: datetime, model: str | None = None, most: int | None = None) -> list[Due]:
         """Open requests, soonest first; of a model, those that it has yet to settle. At most so many."""
@@ -270,7 +274,7 @@ class Ledger:
     def _end(self, batch: str, old: str, new: str, reason: str) -> int:
         with self._store.writing() as db:
             ending = [(entry, (new,)) for entry in queries.of_batch(db, batch) if entry.state == old]
-            return writes.walk(db, ending, reason, self._clock())
+            return writes.walk(db, ending, reason, self.clock())
 
 
 def nothing_pending(batch: str, dataset: str | None) -> str:

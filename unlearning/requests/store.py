@@ -28,7 +28,7 @@ class Store:
     def __init__(self, place: Path | str) -> None:
         try:
             url = make_url(place) if isinstance(place, str) and "://" in place else None
-        except ArgumentError:  # its message would hold the password
+        except (ArgumentError, ValueError):  # its message could hold the password
             raise StorageError(f"the ledger's URL cannot be read; {_RIGHT}") from None
         if url is not None and url.get_backend_name() not in ("sqlite", "postgresql"):
             raise StorageError(f"a ledger in {url.get_backend_name()!r} is not known; {_RIGHT}")
