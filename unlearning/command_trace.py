@@ -58,7 +58,9 @@ def _trace(options: argparse.Namespace) -> int:
 def _text(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['kind']} {found['asked']}"
     for one in found.get("images", ()):
-        yield f"  image {one['key']} of data set {one['dataset']}, {one['split']}; pixels {one['pixel_sha256'][:12]}"
+        gone = "" if one["stored"] else ", stored no longer"
+        pixels = one["pixel_sha256"][:12]
+        yield f"  image {one['key']} of data set {one['dataset']}, {one['split']}; pixels {pixels}{gone}"
     for one in found.get("requests", ()):
         yield f"  request {one['request_id']} of {one['controller_id']}: {one['state']}, due {one['due_at']}"
         for task in one["tasks"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -52,6 +53,15 @@ def test_its_bytes_and_its_pixels_lead_to_the_same(workspace: Workspace) -> None
     by_key, *others = (trace.run(row[name], workspace) for name in ("key", "sha256", "pixel_sha256"))
     for other in others:
         assert {**other, "asked": None} == {**by_key, "asked": None}
+
+
+def test_what_is_stored_no_longer_is_traced_by_the_manifests(workspace: Workspace) -> None:
+    row = _row(workspace, "b1", "train")
+    before = trace.run(row["key"], workspace)
+    shutil.rmtree(workspace.root / "data")
+    after = trace.run(row["pixel_sha256"], workspace)
+    assert [one.pop("stored") for one in (*before["images"], *after["images"])] == [True, False]
+    assert {**after, "asked": None} == {**before, "asked": None}
 
 
 def test_what_was_kept_or_never_learnt_is_told_apart(workspace: Workspace) -> None:

@@ -42,6 +42,11 @@ class Stood:
     trained: bool  # one of them, at least, was of the training split
 
 
+def manifests(batch: BatchFolder) -> list[Path]:
+    """Those it has."""
+    return [path for role in ROLES if (path := getattr(batch, role)).is_file()]
+
+
 def of_images(batch: BatchFolder, keys: Sequence[tuple[str, str]]) -> Stood | None:
     """Where the images (data set, key) stand in its manifests; None where nowhere."""
     roles, requests, trained = dict[str, int](), set[str](), False

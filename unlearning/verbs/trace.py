@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -40,6 +41,9 @@ def run(what: str, workspace: Workspace) -> dict[str, Any]:
         found = _of_artefact(what, workspace)
         if found is not None:
             return found
+    images = _no_longer_stored(what, workspace)
+    if images:
+        return _of_sample(what, images, workspace, ledger)
     raise DataError(
         f"{what[:80]!r} is no sample key, request id, or sha256 of an image, checkpoint, certificate or other recorded "
         f"file under {workspace.root}"
@@ -48,11 +52,30 @@ def run(what: str, workspace: Workspace) -> dict[str, Any]:
 
 def _images(what: str, workspace: Workspace) -> list[dict[str, Any]]:
     """The stored rows of that key or digest, in every data set."""
+    return [
+        {**row, "stored": True}
+        for path in sorted((workspace.root / "data").glob("*/index.parquet"))
+        for row in _rows(path, what)
+    ]
+
+
+def _no_longer_stored(what: str, workspace: Workspace) -> list[dict[str, Any]]:
+    """The rows of manifests of that key or digest: what was purged, or left out of a later ingest."""
+    found = {
+        (row["dataset"], row["key"]): {**row, "stored": False}
+        for batch in workspace.batches()
+        for path in _trace_batch.manifests(batch)
+        for row in _rows(path, what)
+    }
+    return [found[place] for place in sorted(found)]
+
+
+def _rows(path: Path, what: str) -> list[dict[str, Any]]:
     by = ("sha256", "pixel_sha256") if _DIGEST.fullmatch(what) else ("key",)
-    found = []
-    for path in sorted((workspace.root / "data").glob("*/index.parquet")):
-        found += pq.read_table(path, columns=list(_IMAGE), filters=[[(name, "=", what)] for name in by]).to_pylist()
-    return found
+    rows: list[dict[str, Any]] = pq.read_table(
+        path, columns=list(_IMAGE), filters=[[(name, "=", what)] for name in by]
+    ).to_pylist()
+    return rows
 
 
 def _of_sample(what: str, images: list[dict[str, Any]], workspace: Workspace, ledger: Ledger) -> dict[str, Any]:
