@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 
 from unlearning.errors import ConflictError, RequestError
 from unlearning.requests import deadlines, queries, states
@@ -123,7 +123,8 @@ def join(db: Connection, batch: str, model: str, pending: Sequence[Entry], now: 
 
 def walk(db: Connection, moves: Sequence[tuple[Entry, Sequence[str]]], reason: str, now: datetime) -> int:
     """Take each entry (a task, or a request alone) through its states; how many moved. Raises RequestError."""
-    events, ends = [], []
+    events: list[dict[str, Any]] = []
+    ends: dict[tuple[bool, str], list[int]] = {}  # (of a task, the state it came to): numbers
     for entry, path in moves:
         old = entry.state
         for new in path:
@@ -131,17 +132,16 @@ def walk(db: Connection, moves: Sequence[tuple[Entry, Sequence[str]]], reason: s
             events.append(_event(entry, old, new, reason, now))
             old = new
         if path:
-            ends.append({"of": entry.seq if entry.task is None else entry.task, "state": old, "task": entry.task})
-    for table, rows in (
-        (TASKS, [end for end in ends if end["task"] is not None]),
-        (REQUESTS, [end for end in ends if end["task"] is None]),
-    ):
-        if rows:
-            values = [{"of": row["of"], "to": row["state"]} for row in rows]
-            db.execute(update(table).where(table.c.seq == bindparam("of")).values(state=bindparam("to")), values)
+            number = entry.seq if entry.task is None else entry.task
+            ends.setdefault((entry.task is not None, old), []).append(number)
+    for (of_a_task, state), numbers in ends.items():
+        table = TASKS if of_a_task else REQUESTS
+        for start in range(0, len(numbers), queries.CHUNK):
+            some = table.c.seq.in_(numbers[start : start + queries.CHUNK])
+            db.execute(update(table).where(some).values(state=state))
     if events:
         db.execute(insert(EVENTS), events)
-    return len(ends)
+    return sum(len(numbers) for numbers in ends.values())
 
 
 def note(db: Connection, entry: Entry, kind: str, reason: str, now: datetime) -> None:
