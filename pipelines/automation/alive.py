@@ -1,7 +1,8 @@
 """Is the process of a run still there? A run says so in `<root>/runs/<run id>.json`; nobody else has to be asked.
 
-Dagster's own run monitoring asks the launcher, and the launcher of a single machine cannot tell: a run whose process
-was killed stays STARTED for ever. On Kubernetes it can tell, and nothing of this is needed.
+A code server reports the runs it started when they die. When it dies with them (a machine that is started again, say)
+nobody does: run monitoring asks the launcher, and the launcher of a single machine cannot tell, so that such a run stays
+STARTED for ever. On Kubernetes it can tell, and nothing of this is needed.
 """
 
 from __future__ import annotations
