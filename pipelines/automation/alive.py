@@ -1,7 +1,7 @@
 """Is the process of a run still there? A run says so in `<root>/runs/<run id>.json`; nobody else has to be asked.
 
 A code server reports the runs it started when they die. When it dies with them (a machine that is started again, say)
-nobody does: run monitoring asks the launcher, and the launcher of a single machine cannot tell, so that such a run stays
+nobody does: run monitoring asks the launcher, and the launcher of a single machine cannot tell, so such a run stays
 STARTED for ever. On Kubernetes it can tell, and nothing of this is needed.
 """
 
