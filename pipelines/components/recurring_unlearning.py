@@ -40,7 +40,7 @@ class RecurringUnlearning(dg.Component, dg.Model, dg.Resolvable):
     )
     params: str | None = Field(
         default=None,
-        description="parameter file, absolute or from the project's folder; it is read when the line is loaded, so that "
+        description="parameter file, absolute or from the project's folder; read when the line is loaded, so that "
         "a mistake in it is told then. Absent: the one a batch is launched with, UNLEARNING_PARAMS, or params.yaml",
     )
     overrides: Mapping[str, Any] = Field(
