@@ -15,7 +15,7 @@ SQLITE, POSTGRES = _TEMPLATES / "dagster.yaml", _TEMPLATES / "dagster.postgres.y
 def prepare(root: Path) -> Path:
     """The folder with its dagster.yaml; what somebody edited there stays. Sets DAGSTER_HOME for this process.
 
-    PostgreSQL where UNLEARNING_POSTGRES_URL is set, else SQLite; a file that is the other template as it is, is replaced.
+    PostgreSQL where UNLEARNING_POSTGRES_URL is set, else SQLite; the other template's file is replaced if unedited.
     """
     home = root.resolve() / "dagster"
     wanted, other = (POSTGRES, SQLITE) if Settings().postgres_url else (SQLITE, POSTGRES)

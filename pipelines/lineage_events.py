@@ -54,8 +54,9 @@ class Making:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id}/{self.model}/{self.batch}/{self.asset}"))
 
     def named(self, asset: str) -> str:
-        """The data set that an asset of this batch is: `<model>/<batch>/<asset>`."""
-        return f"data/{self.dataset}" if asset == DATASET else f"{self.model}/{self.batch}/{asset}"
+        """The data set that an asset of this batch is: `<model>/<batch>/<asset>`; of a promotion `<model>/champion`."""
+        whole = {DATASET: f"data/{self.dataset}", "model_promotion": f"{self.model}/champion"}
+        return whole.get(asset, f"{self.model}/{self.batch}/{asset}")
 
 
 def event(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unlearning.errors import UnlearningError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
+from unlearning.evidence.promotion import Champion
 from unlearning.params import Params
 from unlearning.settings import Settings
 from unlearning.stages import Stage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from pipelines.lineage_events import Making
 
+PROMOTION = "model_promotion"
 _silent = set[str]()  # servers that did not answer in this process
 
 
@@ -53,8 +55,8 @@ def telling(
 ) -> Iterator[Telling]:
     """START here, COMPLETE when the block ends, FAIL when it does not. Whatever the block raises, it raises."""
     told = Telling()
-    voice = _Voice(stage, params, batch, run_id, say)
-    voice.started()
+    voice = _Voice(stage.name, params, batch, run_id, say)
+    voice.started(stage)
     try:
         yield told
     except BaseException as error:
@@ -63,21 +65,30 @@ def telling(
     voice.ended(told)
 
 
+def promoted(params: Params, batch: BatchFolder, now: Champion, run_id: str, say: Callable[[str], None]) -> None:
+    """COMPLETE of a promotion: the certificate and the checkpoint that went in, the champion that came out."""
+    voice = _Voice(PROMOTION, params, batch, run_id, say)
+    inputs = {name: lineage.read(batch, name).sha256 for name in ("certificate", "unlearned_checkpoint")}
+    code = lineage.code_identity()
+    facts = {"code_revision": str(code["revision"]), "source_sha256": str(code["source_sha256"])}
+    voice.tell("COMPLETE", inputs, now.sha256, facts)
+
+
 @dataclass(slots=True)
 class _Voice:
-    stage: Stage
+    asset: str
     params: Params
     batch: BatchFolder
     run_id: str
     say: Callable[[str], None]
     inputs: dict[str, str | None] = field(default_factory=dict)
 
-    def started(self) -> None:
+    def started(self, stage: Stage) -> None:
         """What it will read, as far as that is made by now."""
-        self.inputs = dict.fromkeys(self.stage.inputs)
+        self.inputs = dict.fromkeys(stage.inputs)
         with suppress(UnlearningError):  # the stage itself says what is missing
-            self.inputs |= lineage.inputs(self.stage, self.params, self.batch)
-        self._tell("START", self.inputs, None, {})
+            self.inputs |= lineage.inputs(stage, self.params, self.batch)
+        self.tell("START", self.inputs, None, {})
 
     def ended(self, told: Telling) -> None:
         """What it became, from its record alone."""
@@ -91,29 +102,30 @@ class _Voice:
             "source_sha256": str(record.code.get("source_sha256")),
             "reused": told.reused,
         }
-        self._tell("COMPLETE", record.inputs, record.sha256, facts)
+        self.tell("COMPLETE", record.inputs, record.sha256, facts)
 
     def failed(self, error: BaseException) -> None:
         """That it failed, and by which kind of error."""
-        self._tell("FAIL", self.inputs, None, {"failure": type(error).__name__})
+        self.tell("FAIL", self.inputs, None, {"failure": type(error).__name__})
 
-    def _tell(self, state: str, inputs: Mapping[str, str | None], sha256: str | None, facts: Mapping[str, Any]) -> None:
+    def tell(self, state: str, inputs: Mapping[str, str | None], sha256: str | None, facts: Mapping[str, Any]) -> None:
+        """One event, to the file and the server. Raises nothing."""
         try:
             from openlineage.client.event_v2 import RunState  # a third of a second, which no code location waits for
 
             from pipelines import lineage_events
 
             facet = lineage_events.MadeFacet(self.batch.key, self.run_id, producer=lineage_events.PRODUCER, **facts)
-            event = lineage_events.event(self._making(), RunState[state], inputs, {self.stage.name: sha256}, facet)
+            event = lineage_events.event(self._making(), RunState[state], inputs, {self.asset: sha256}, facet)
             _write(file(self.batch.workspace), event)
             _send(event)
         except Exception as error:
-            self.say(f"lineage of {self.stage.name}: {state} was not told ({type(error).__name__}); the run goes on")
+            self.say(f"lineage of {self.asset}: {state} was not told ({type(error).__name__}); the run goes on")
 
     def _making(self) -> Making:
         from pipelines.lineage_events import Making
 
-        return Making(self.params.model.name, self.params.data.name, self.stage.name, self.batch.key, self.run_id)
+        return Making(self.params.model.name, self.params.data.name, self.asset, self.batch.key, self.run_id)
 
 
 def _write(path: Path, event: RunEvent) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import recording
+from pipelines import openlineage, recording
 from pipelines.line import Line
 from pipelines.making import OWNERS, opened, refusals
 from pipelines.resources.mlflow import MlflowTracking
@@ -37,6 +37,7 @@ def promotion_asset(line: Line) -> dg.AssetsDefinition:
             done = promote.run(params, batch)
         tracking = mlflow.connect(batch.workspace.root, context.log.warning)
         tags = {"dagster.run_id": context.run.run_id, "dagster.partition": batch.key}
+        openlineage.promoted(params, batch, done.champion, context.run.run_id, context.log.warning)
         link, version = recording.promoted(tracking, params, batch, done.champion, tags)
         name, now = params.model.name, done.champion
         return dg.MaterializeResult(

@@ -18,7 +18,7 @@ from pipelines import openlineage
 from tests.toy_batch import certified
 from unlearning.data import manifest
 from unlearning.errors import ManifestError
-from unlearning.evidence import lineage
+from unlearning.evidence import lineage, promotion
 from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder
@@ -68,6 +68,18 @@ def test_the_graph_is_that_of_the_stages_and_every_version_is_the_recorded_one(
         assert versions == {name: f"sha256:{sha256}" for name, sha256 in record.inputs.items()}
         assert event["outputs"][0]["facets"]["version"]["datasetVersion"] == f"sha256:{record.sha256}"
         assert event["run"]["facets"]["unlearning"]["params_sha256"] == record.params_sha256
+
+
+def test_a_promotion_goes_from_certificate_and_checkpoint_to_the_champion(whole: tuple[Params, BatchFolder]) -> None:
+    params, batch = whole
+    now = promotion.Champion(1, "models/x/versions/1", "c" * 64, "b1", "d" * 64, None)
+    openlineage.promoted(params, batch, now, RUN, pytest.fail)
+    (event,) = events(batch)
+    name = params.model.name
+    assert [one["name"] for one in event["inputs"]] == [f"{name}/b1/certificate", f"{name}/b1/unlearned_checkpoint"]
+    assert event["outputs"][0]["name"] == f"{name}/champion"
+    assert event["outputs"][0]["facets"]["version"]["datasetVersion"] == f"sha256:{'c' * 64}"
+    assert event["job"]["name"] == f"{name}.model_promotion"
 
 
 def test_an_event_is_what_the_standard_asks(whole: tuple[Params, BatchFolder]) -> None:
