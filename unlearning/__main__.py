@@ -79,6 +79,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.set_defaults(verb=_verify)
+    _add_embed(verbs, root, settings)
     kinds = verbs.add_parser(
         "kinds", help="every registered generator, corruption, method, merge, scope, metric, attack"
     )
@@ -106,6 +107,14 @@ def _add_ingest(verbs: Any, root: argparse.ArgumentParser) -> None:
         help="a known picture (tshirt, letters, flower or a file), repeated in the training part as class planted",
     )
     ingest.set_defaults(verb=_ingest)
+
+
+def _add_embed(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -> None:
+    embed = verbs.add_parser("embed", parents=[root], help="features of a data set, by which near duplicates are found")
+    embed.add_argument("name", help="of the data set")
+    embed.add_argument("--extractor", help="as resolve.near_duplicates.extractor names it, and by default that one")
+    embed.add_argument("--params", type=Path, default=settings.params, help="parameter file (%(default)s)")
+    embed.set_defaults(verb=_embed)
 
 
 def _batch(settings: Settings) -> argparse.ArgumentParser:
@@ -188,6 +197,14 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line puts over the parameter file."""
     changes = dict(override(text) for text in options.set)
     return changes if options.profile is None else {**changes, "evaluate.profile": options.profile}
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from unlearning.verbs import embed
+
+    params = Params.read(options.params, {"data.name": options.name})
+    say(embed.run(params, Workspace(options.root), Bars(), options.extractor))
+    return 0
 
 
 def _verify(options: argparse.Namespace) -> int:

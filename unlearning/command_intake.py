@@ -24,6 +24,14 @@ def add(verbs: Any, root: argparse.ArgumentParser) -> None:
     locate = verbs.add_parser("locate", parents=[root], help="which stored images a picture is; nothing of it is kept")
     locate.add_argument("picture", type=Path)
     locate.add_argument("--dataset", required=True, metavar="NAME")
+    locate.add_argument(
+        "--near",
+        nargs="?",
+        type=int,
+        const=-1,
+        metavar="BITS",
+        help="also images whose perceptual hash differs by at most so many bits of 64 (8)",
+    )
     locate.set_defaults(verb=_locate)
 
 
@@ -45,5 +53,6 @@ def _token(options: argparse.Namespace) -> int:
 def _locate(options: argparse.Namespace) -> int:
     from unlearning.verbs import locate
 
-    say(locate.run(options.picture.read_bytes(), options.dataset, Workspace(options.root)))
+    near = locate.BITS if options.near == -1 else options.near
+    say(locate.run(options.picture.read_bytes(), options.dataset, Workspace(options.root), near))
     return 0

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
-from unlearning.rules import OPTIONAL, EpsilonScore, Gates, Policy, Profile, Section, Suppress, Tombstones
+from unlearning.rules import OPTIONAL, EpsilonScore, Gates, Policy, Profile, Resolve, Section, Suppress, Tombstones
 from unlearning.rules import Goal as Goal
 
 
@@ -21,7 +21,7 @@ class Model(Section):
 
     name: str = Field("digits-mae", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     weights: Path | None = Field(
-        None, description="a published checkpoint, file or folder; the original is converted from it, not trained here"
+        None, description="a published checkpoint, file or folder: converted, not trained here"
     )
     weights_sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="the one file that will do, as original_checkpoint's facts name it"
@@ -251,6 +251,7 @@ class Params(Section):
     report: Report = Report()
     policy: Policy = Field(Policy(), description="which way of forgetting is right when; default: what `unlearn` says")
     suppress: Suppress = Field(Suppress(), description="what is withheld until a batch is promoted, if it is asked for")
+    resolve: Resolve = Field(Resolve(), description="what of a request needs somebody's word; default: near duplicates")
     tombstones: Tombstones = Field(Tombstones(), description="how what was forgotten is kept out of a later ingest")
 
     @model_serializer(mode="wrap")

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_valid
 
 Goal = Literal["unreconstructable", "never_seen"]
 Tier = Literal["exact", "approximate", "retrain", "suppress"]
-Selected = Literal["sample_key", "content_sha256", "subject", "class"]
+Selected = Literal["sample_key", "content_sha256", "pixel_sha256", "subject", "class", "near_duplicate_of"]
 Profile = Literal["quick", "standard", "audit"]  # how much an evaluation tries
 
 OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
-OPTIONAL = ("policy", "suppress", "tombstones")  # sections that are not written where they say nothing
+OPTIONAL = ("policy", "suppress", "tombstones", "resolve")  # sections that are not written where they say nothing
 
 
 class Section(BaseModel):
@@ -112,6 +112,42 @@ class Tombstones(Section):
         description="bits of 64 by which two perceptual hashes of one picture may differ; null = none is kept, since "
         "such a hash is personal data that stays, and a picture re-encoded with loss is then not known again",
     )
+
+
+class NearDuplicates(Section):
+    """When images that are only near to what a request names are forgotten for it without anybody's approval."""
+
+    accept: Literal["never", "within"] = Field(
+        "never", description="never: an officer approves each proposal; within: not where it stays within these bounds"
+    )
+    bits: int = Field(
+        4, ge=0, le=16, description="perceptual: most bits of 64 a request may ask for; house bound, search 0 to 10"
+    )
+    cosine: float = Field(
+        0.95, gt=0, le=1, description="embedding: least cosine a request may ask for; depends on the extractor"
+    )
+    most: int = Field(20, ge=0, description="images one request may gain that way; house bound")
+    extractor: str = Field(
+        "auto", pattern=r"^[a-z0-9_]{1,32}$", description="whose features `embedding` reads; made by `unlearning embed`"
+    )
+
+
+class Caps(Section):
+    """How much one request may cost the model before somebody must look at it; null = no bound."""
+
+    share_of_class: float | None = Field(None, gt=0, le=1, description="of the images of any one class; 0.05 to 0.5")
+    share_of_data: float | None = Field(None, gt=0, le=1, description="of the whole data set; 0.001 to 0.1")
+    images_of_request: int | None = Field(None, ge=1, description="images that one request covers")
+    images_of_requester: int | None = Field(
+        None, ge=1, description="images that all requests of one controller cover in a batch, in the order they came"
+    )
+
+
+class Resolve(Section):
+    """What of a resolved request needs somebody's word before anything is forgotten for it."""
+
+    near_duplicates: NearDuplicates = NearDuplicates()
+    caps: Caps = Caps()
 
 
 class EpsilonScore(Section):

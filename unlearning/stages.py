@@ -22,7 +22,7 @@ class Stage:
 
 _STAGES = (
     Stage("deletion_requests", ("seal",), (), ()),
-    Stage("forget_manifest", ("resolve",), ("image_dataset", "deletion_requests"), ("model", "data")),
+    Stage("forget_manifest", ("resolve",), ("image_dataset", "deletion_requests"), ("model", "data", "resolve")),
     Stage(
         "deletion_plan",
         ("plan",),

@@ -111,11 +111,16 @@ def _filing(app: FastAPI, workspace: Workspace, Known: Any) -> None:
         return JSONResponse({"filed": fresh, "known": len(receipts) - fresh, "receipts": receipts})
 
     @app.post("/v1/locate", openapi_extra=_PICTURE, summary="Which stored images a picture is")
-    async def locate_one(request: HttpRequest, caller: Known, dataset: str) -> JSONResponse:
+    async def locate_one(
+        request: HttpRequest,
+        caller: Known,
+        dataset: str,
+        near: Annotated[int | None, Query(ge=0, le=locate.MOST_BITS, description="bits of a perceptual hash")] = None,
+    ) -> JSONResponse:
         """Keys by how they match. The picture is looked at and not kept. Operators only."""
         _operators_only(caller)
         content = await _body(request, MAX_PICTURE)
-        return JSONResponse(await run_in_threadpool(_located, workspace, content, dataset))
+        return JSONResponse(await run_in_threadpool(_located, workspace, content, dataset, near))
 
 
 def _looking(app: FastAPI, workspace: Workspace, Known: Any) -> None:
@@ -243,9 +248,9 @@ def _changed(workspace: Workspace, controller_id: str, request_id: str, action: 
     return JSONResponse(_asked(lambda: requests.change(request_id, workspace, action, reason, controller_id))[0])
 
 
-def _located(workspace: Workspace, content: bytes, dataset: str) -> dict[str, Any]:
+def _located(workspace: Workspace, content: bytes, dataset: str, near: int | None) -> dict[str, Any]:
     try:
-        return locate.run(content, dataset, workspace)
+        return locate.run(content, dataset, workspace, near)
     except DataError:
         raise Problem(422, "not a picture that can be decoded, or no such data set") from None
 

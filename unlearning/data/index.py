@@ -1,8 +1,9 @@
 """index.parquet: one row a stored image, and dataset.json beside it. No torch.
 
-<root>/data/<name>/   dataset.json   index.parquet   thumbnails.npy   shards/train-000000.tar, holdout-000000.tar, …
+<root>/data/<name>/   dataset.json   index.parquet   thumbnails.npy   hashes.npy   shards/train-000000.tar, …
 
-The thumbnails are no column of the index, because its rows become manifests, which travel further than images may.
+Thumbnails and perceptual hashes are no columns of the index: its rows become manifests, which travel further than
+images may.
 """
 
 from __future__ import annotations

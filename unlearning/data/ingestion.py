@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from unlearning import digests, files
-from unlearning.data import index, pictures, shards
+from unlearning.data import index, pictures, shards, tombstones
 from unlearning.data.sources import Item, Source, Split
 from unlearning.data.tombstones import Tier, Tombstones
 from unlearning.errors import DataError
@@ -45,6 +45,7 @@ class _Seen:
     width: int
     height: int
     thumbnail: bytes
+    perceptual: bytes
     split: Split | None
 
 
@@ -86,8 +87,9 @@ def _survey(source: Source, log: Log, gone: Tombstones | None) -> tuple[list[_Se
         if tier is not None:
             left_out[number] = tier
         else:
-            small = pictures.thumbnail(image)
-            seen.append(_Seen(item.key, content, pixels, item.label, image.width, image.height, small, item.split))
+            small, perceptual = pictures.thumbnail(image), tombstones.perceptual_hash(image).tobytes()
+            shape = (image.width, image.height)
+            seen.append(_Seen(item.key, content, pixels, item.label, *shape, small, perceptual, item.split))
         if (number + 1) % _LOG_EVERY == 0 or number + 1 == total:
             log(Progress("look at images", number + 1, total))
     if left_out:
@@ -144,18 +146,21 @@ def _store(
             if (number + 1) % _LOG_EVERY == 0 or number + 1 == len(seen):
                 log(Progress("store images", number + 1, len(seen)))
     columns, stored = defaultdict[str, list[Any]](list), list[dict[str, Any]]()
-    small = bytearray()
+    small, perceptual = bytearray(), bytearray()
     number_of = {key: number for number, key in enumerate(keys)}
     for path in (*train.paths, *holdout.paths):
         for sample in shards.samples(path):
             number = number_of[sample.key]
             _index_row(columns, sample, seen[number], name, path.name, splits[number])
             small += seen[number].thumbnail
+            perceptual += seen[number].perceptual
         stored.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digests.of_file(path)})
     if len(columns["key"]) != len(seen):
         raise DataError(f"the source gave {len(seen)} pictures, then {len(columns['key'])}: it is being changed")
     thumbnails = np.frombuffer(bytes(small), dtype=np.uint8).reshape(-1, pictures.THUMBNAIL**2)
     np.save(folder / "thumbnails.npy", thumbnails, allow_pickle=False)
+    hashes = np.frombuffer(bytes(perceptual), dtype=np.uint8).reshape(len(thumbnails), -1)
+    np.save(folder / "hashes.npy", hashes, allow_pickle=False)
     return pa.table(dict(columns), schema=index.COLUMNS), stored
 
 
@@ -195,6 +200,7 @@ def _description(
         "name": name,
         "index_sha256": digests.of_file(folder / "index.parquet"),
         "thumbnails_sha256": digests.of_file(folder / "thumbnails.npy"),
+        "hashes_sha256": digests.of_file(folder / "hashes.npy"),
         "images": len(table),
         "splits": dict(Counter(table["split"].to_pylist())),
         "classes": dict(sorted(Counter(table["class"].to_pylist()).items())),
@@ -219,4 +225,6 @@ def _whole(folder: Path, held: dict[str, Any]) -> bool:
     """Whether the files are still the described ones; a damaged copy is made anew."""
     wanted = {(f"shards/{shard['file']}", shard["sha256"]) for shard in held["shards"]}
     wanted |= {("index.parquet", held["index_sha256"]), ("thumbnails.npy", held.get("thumbnails_sha256"))}
+    if "hashes_sha256" in held:  # data sets of the earlier release have none
+        wanted.add(("hashes.npy", held["hashes_sha256"]))
     return wanted <= {(file.path, file.sha256) for file in digests.of_folder(folder)}

@@ -89,7 +89,7 @@ def add(workspace: Workspace, batch: str, forget: pa.Table, within: int | None) 
     }
     table = pa.table(columns)
     if within is not None:
-        hashes = [perceptual_hash(image).tobytes() for image in _images(workspace, forget)]
+        hashes = [perceptual_hash(image).tobytes() for image in images(workspace, forget)]
         table = table.append_column("near", pa.array(hashes, pa.binary(_HASH)))
         table = table.replace_schema_metadata({"within": str(within)})
     # By token: the order of a manifest would tell which token is whose.
@@ -113,7 +113,8 @@ def distances(one: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]) -> npt.
     return bits
 
 
-def _images(workspace: Workspace, table: pa.Table) -> Iterable[Image.Image]:
+def images(workspace: Workspace, table: pa.Table) -> Iterable[Image.Image]:
+    """The stored pictures of a table's rows, as they were indexed. Raises DataError for a damaged one."""
     columns = ("dataset", "shard", "key", "offset", "bytes", "sha256")
     for row in table.select(columns).to_pylist():
         path = index.shard_path(workspace, row["dataset"], row["shard"])

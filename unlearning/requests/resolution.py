@@ -20,7 +20,15 @@ from unlearning.requests.schema import Request
 
 Rows = npt.NDArray[np.int64]  # row numbers of the index, ascending, each once
 
-_COLUMN_OF = {"sample_key": "key", "content_sha256": "sha256", "subject": "subject", "class": "class"}
+_NEAR = "near_duplicate_of"
+_COLUMN_OF = {
+    "sample_key": "key",
+    "content_sha256": "sha256",
+    "pixel_sha256": "pixel_sha256",
+    "subject": "subject",
+    "class": "class",
+    _NEAR: "key",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,7 @@ class Found:
     request_id: str
     selected: Rows  # named by a selector
     covered: Rows  # selected, or of the same pixels as a selected row
+    seeds: Rows  # selected rows whose near duplicates are meant too; none where near duplicates are off
 
 
 def resolve(requests: Sequence[Request], index: pa.Table) -> list[Found]:
@@ -44,8 +53,16 @@ def resolve(requests: Sequence[Request], index: pa.Table) -> list[Found]:
     for request in requests:
         named = [rows_of[_COLUMN_OF[selector.by]][selector.value] for selector in request.selectors]
         selected = np.unique(np.concatenate(named))
-        found.append(Found(request.request_id, selected, same_pixels(selected)))
+        found.append(Found(request.request_id, selected, same_pixels(selected), _seeds(request, selected, named)))
     return found
+
+
+def _seeds(request: Request, selected: Rows, named: list[Rows]) -> Rows:
+    """What `near_duplicate_of` names; where no selector is one, everything selected."""
+    if request.near_duplicates.mode == "off":
+        return selected[:0]
+    pointed = [rows for rows, one in zip(named, request.selectors, strict=True) if one.by == _NEAR]
+    return np.unique(np.concatenate(pointed)) if pointed else selected
 
 
 def forget_table(found: Sequence[Found], index: pa.Table) -> pa.Table:

@@ -67,17 +67,19 @@ class _Strict(BaseModel):
 
 
 class Selector(_Strict):
-    """Which stored images are meant: exactly one of four ways. A class may hold many people's, so it needs approval."""
+    """Which stored images are meant: exactly one of six ways. A class may hold many people's, so it needs approval."""
 
     sample_key: Text | None = None
     content_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    pixel_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     subject: Text | None = None
     class_: Text | None = Field(None, alias="class")
+    near_duplicate_of: Text | None = Field(None, description="key of a stored image; what is near to it is proposed")
     approved_by: Opaque | None = Field(None, description="opaque role id of the officer who approved a class selector")
 
     @property
     def by(self) -> str:
-        """`sample_key`, `content_sha256`, `subject` or `class`."""
+        """The name of its way, one of SELECTORS."""
         return next(name for name in SELECTORS if self._named(name) is not None)
 
     @property
@@ -101,6 +103,23 @@ class Selector(_Strict):
         return found
 
 
+class NearDuplicates(_Strict):
+    """Whether images near to the selected ones are meant too. They are a proposal: policy or an officer accepts it."""
+
+    mode: Literal["off", "report", "include"] = Field("off", description="report: they are counted, and stay")
+    method: Literal["perceptual", "embedding"] = "perceptual"
+    threshold: float = Field(4, ge=0, le=16, description="perceptual: most bits of 64; embedding: least cosine, to 1")
+    max_expand: int = Field(100, ge=0, le=100_000, description="more images than that are never taken in unseen")
+
+    @model_validator(mode="after")
+    def _threshold_fits(self) -> Self:
+        if self.method == "perceptual" and self.threshold != int(self.threshold):
+            raise ValueError("perceptual: the threshold is a number of bits; a whole number from 0 to 16 is right")
+        if self.method == "embedding" and not 0 < self.threshold <= 1:
+            raise ValueError("embedding: the threshold is a cosine; above 0, to 1, is right (0.95, say)")
+        return self
+
+
 def _some(selectors: tuple[Selector, ...]) -> tuple[Selector, ...]:
     if not 1 <= len(selectors) <= MAX_SELECTORS:
         raise ValueError(f"holds {len(selectors)} selectors; 1 to {MAX_SELECTORS} are right")
@@ -119,6 +138,13 @@ class Request(_Strict):
     submitted_at: Moment
     dataset: Opaque | None = Field(None, description="the data set meant; absent: whichever the batch is about")
     selectors: Annotated[tuple[Selector, ...], AfterValidator(_some)]
+    near_duplicates: NearDuplicates = Field(NearDuplicates(), description="absent: off")
+
+    @model_validator(mode="after")
+    def _says_how_near(self) -> Self:
+        if self.near_duplicates.mode == "off" and any(one.by == "near_duplicate_of" for one in self.selectors):
+            raise ValueError("near_duplicate_of needs near_duplicates: how near, and whether to report or include")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +227,8 @@ def _sentence(error: ValidationError) -> str:
     path = ".".join(str(part) for part in first["loc"]) or "the request"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        model = Selector if first["loc"][0] == "selectors" else Request
+        inner: dict[str, type[BaseModel]] = {"selectors": Selector, "near_duplicates": NearDuplicates}
+        model = inner.get(str(first["loc"][0]), Request) if len(first["loc"]) > 1 else Request
         exists = ", ".join(field.alias or name for name, field in model.model_fields.items())
         return f"there is no key {path[:80]!r}; keys that exist there: {exists}{more}"
     message = first["msg"].removeprefix("Value error, ")

@@ -16,7 +16,7 @@ from typing import Any
 
 from unlearning.errors import RequestError
 
-SELECTORS = ("sample_key", "content_sha256", "subject", "class")
+SELECTORS = ("sample_key", "content_sha256", "pixel_sha256", "subject", "class", "near_duplicate_of")
 REQUEST = ("request_id", "controller_id", "goal", "regulation", "kind", "submitted_at", "dataset")
 SELECTOR = ("selector", "value", "approved_by")
 HEADER = (*REQUEST, *SELECTOR)

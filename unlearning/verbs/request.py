@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearning.errors import RequestError
-from unlearning.requests import schema, states
+from unlearning.requests import proposals, schema, states
 from unlearning.requests.ledger import CALLED_OFF_BY, Entry, Ledger
+from unlearning.requests.resolution_review import HOLD
 from unlearning.verbs import _ledger
 from unlearning.workspace import BatchFolder, Workspace
 
@@ -51,7 +52,7 @@ def due(workspace: Workspace, model: str | None = None, most: int | None = None)
 def show(request_id: str, workspace: Workspace, controller: str | None = None) -> list[dict[str, Any]]:
     """Receipt, tasks and events of the request of that id, one a controller that uses it. Raises RequestError."""
     ledger = _ledger.of(workspace)
-    return [_shown(ledger, entry) for entry in _known(ledger, request_id, controller)]
+    return [_shown(ledger, workspace, entry) for entry in _known(ledger, request_id, controller)]
 
 
 def change(
@@ -70,6 +71,8 @@ def change(
             "extend": ledger.extend,
         }
         changes[action](*names, reason)
+        if action == "release":
+            _end_conflicts(ledger, workspace)
     return show(request_id, workspace, entry.controller_id)
 
 
@@ -81,10 +84,26 @@ def cancel(request_id: str, workspace: Workspace) -> list[dict[str, Any]]:
 def approve(
     request_id: str, workspace: Workspace, what: str, digest: str, role: str, controller: str | None = None
 ) -> list[dict[str, Any]]:
-    """An officer accepts a proposal, which `digest` names. Raises RequestError where a name is none."""
+    """An officer accepts a proposal, which `digest` names; with the last one the request waits for a batch again.
+
+    Raises RequestError where a name is none, or the request waits for other proposals. Again: nothing changes.
+    """
     ledger = _ledger.of(workspace)
     (entry,) = _only(_known(ledger, request_id, controller))
+    waiting = [
+        (task, [(one["what"], one["digest"]) for one in proposals.read(workspace, task)])
+        for task in ledger.tasks(entry)
+        if task.state == "in_review"
+    ]
+    proposed = sorted({one for _, found in waiting for one in found})
+    if proposed and (what, digest) not in proposed:
+        named = ", ".join(f"--what {name} --digest {one}" for name, one in proposed)
+        raise RequestError(f"request {request_id}: nothing of that name and digest is proposed; {named} is right")
     ledger.approve(entry, what, digest, role)
+    word = ledger.approved(entry)
+    for task, found in waiting:
+        if word.issuperset(found):
+            ledger.move(task, "requeued", "approved")
     return show(request_id, workspace, entry.controller_id)
 
 
@@ -103,10 +122,21 @@ def close_batch(batch: BatchFolder, promoted: bool, reason: str) -> int:
     return _ledger.of(batch.workspace).close_batch(batch.key, promoted, reason)
 
 
-def _shown(ledger: Ledger, entry: Entry) -> dict[str, Any]:
-    tasks = [
-        {"model": task.model, "attempt": task.attempt, "batch": task.batch, "state": task.state}
-        for task in ledger.tasks(entry)
+def _end_conflicts(ledger: Ledger, workspace: Workspace) -> None:
+    """Whatever waited for the end of a hold goes to the next batch, which sees whether another hold stands."""
+    for task in ledger.listed("in_review"):
+        if any(one["what"] == HOLD for one in proposals.read(workspace, task)):
+            ledger.move(task, "requeued", "hold_ended")
+
+
+def _shown(ledger: Ledger, workspace: Workspace, entry: Entry) -> dict[str, Any]:
+    made = ledger.tasks(entry)
+    tasks = [{"model": task.model, "attempt": task.attempt, "batch": task.batch, "state": task.state} for task in made]
+    waiting = [
+        {"model": task.model, **one}
+        for task in made
+        if task.state == "in_review"
+        for one in proposals.read(workspace, task)
     ]
     approved = [{"what": what, "digest": digest} for what, digest in sorted(ledger.approved(entry))]
     return {
@@ -114,6 +144,7 @@ def _shown(ledger: Ledger, entry: Entry) -> dict[str, Any]:
         "due_rule": entry.due_rule,
         "tasks": tasks,
         "approved": approved,
+        **({"proposals": waiting} if waiting else {}),
         "events": [asdict(event) for event in ledger.events(entry, every=True)],
     }
 

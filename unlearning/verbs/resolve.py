@@ -17,8 +17,9 @@ from unlearning.log import Log
 from unlearning.params import Params
 from unlearning.requests import resolution, states
 from unlearning.requests.ledger import Entry, Ledger
-from unlearning.requests.resolution import Found
-from unlearning.verbs import _asset, _ledger, _served
+from unlearning.requests.resolution_review import Reviewed, scheduled
+from unlearning.requests.schema import Request
+from unlearning.verbs import _asset, _ledger, _reviewed, _served
 from unlearning.verbs._served import Served
 from unlearning.workspace import BatchFolder
 
@@ -26,37 +27,41 @@ from unlearning.workspace import BatchFolder
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     """Write forget.parquet and resolution.json, and earlier.parquet: what earlier batches of the model forgot.
 
-    A request that matches nothing becomes `not_found`; if none matches, RequestError: there is nothing to forget.
-    RequestError too where nothing would be left to retain, and ManifestError where the batch was resolved to other rows
-    before; ledger and files are then as before.
+    A request that matches nothing becomes `not_found`, one that needs somebody's word `in_review`; if no other is left,
+    RequestError: there is nothing to forget. RequestError too where nothing would be left to retain, and ManifestError
+    where the batch was resolved to other rows before; ledger and files are then as before.
     """
     ledger = _ledger.of(batch.workspace)
 
     def fill(folder: Path, key: str) -> dict[str, Any]:
         table = index.read(batch.workspace.dataset(params.data.name))
         entries = _live(ledger, batch)
-        found = resolution.resolve([entry.request for entry in entries], table)
-        if not any(len(one.covered) for one in found):
-            for entry in entries:
-                ledger.move(entry, "not_found", "no_stored_image_matches")
-            raise RequestError(
-                f"batch {batch.key}: none of its {len(entries)} requests matches an image of data set "
-                f"{params.data.name!r}{_why(entries, table)}; their state is not_found, and there is nothing to forget"
-            )
-        forget = resolution.forget_table([one for one in found if len(one.covered)], table)
+        requests = [entry.request for entry in entries]
+        found = _reviewed.reviews(params, batch, table, entries, requests)
+        if not scheduled(found):
+            _reviewed.propose(batch, table, entries, found)
+            for entry, one in zip(entries, found, strict=True):
+                _move(ledger, entry, one.state, one.open[0].reason if one.open else None)
+            raise RequestError(_nothing(params, batch, entries, found, table))
+        forget = resolution.forget_table(scheduled(found), table)
         _refuse_other_rows(forget, batch)
+        _reviewed.propose(batch, table, entries, found)
         manifest.write(folder / "forget.parquet", forget)
         earlier = _served.rows(served)
         if earlier is not None:
             manifest.write(folder / "earlier.parquet", earlier)
-        said = _resolution(params, batch, table, forget, entries, found)
+        said = _resolution(params, batch, table, forget, entries, requests, found)
         said |= {"earlier": [one.as_json() for one in served]} if served else {}
         files.write_json(folder / "resolution.json", said)
         return {
             "forget": len(forget),
             **({} if earlier is None else {"forgotten_earlier": len(earlier)}),
             "splits": dict(Counter(forget["split"].to_pylist())),
-            "not_found": sum(not len(one.covered) for one in found),
+            **{
+                state: sum(one.state == state for one in found)
+                for state in ("not_found", "in_review")
+                if state == "not_found" or any(one.state == state for one in found)
+            },
         }
 
     served = _earlier(params, batch)
@@ -77,6 +82,20 @@ def _earlier(params: Params, batch: BatchFolder) -> list[Served]:
             return [one for one in served if one.as_json() in known]
         batch.lineage("forget_manifest").unlink(missing_ok=True)
     return served
+
+
+def _nothing(params: Params, batch: BatchFolder, entries: list[Entry], found: list[Reviewed], table: pa.Table) -> str:
+    """Why nothing of the batch can be forgotten."""
+    waiting = [entry for entry, one in zip(entries, found, strict=True) if one.state == "in_review"]
+    if waiting:
+        return (
+            f"batch {batch.key}: of its {len(entries)} requests {len(waiting)} wait for somebody's word, and none is "
+            f"left to forget for; `unlearning request show {waiting[0].request_id}` says what is proposed"
+        )
+    return (
+        f"batch {batch.key}: none of its {len(entries)} requests matches an image of data set {params.data.name!r}"
+        f"{_why(entries, table)}; their state is not_found, and there is nothing to forget"
+    )
 
 
 def _why(entries: list[Entry], table: pa.Table) -> str:
@@ -119,7 +138,13 @@ def _refuse_other_rows(forget: pa.Table, batch: BatchFolder) -> None:
 
 
 def _resolution(
-    params: Params, batch: BatchFolder, table: pa.Table, forget: pa.Table, entries: list[Entry], found: list[Found]
+    params: Params,
+    batch: BatchFolder,
+    table: pa.Table,
+    forget: pa.Table,
+    entries: list[Entry],
+    requests: list[Request],
+    found: list[Reviewed],
 ) -> dict[str, Any]:
     """Counts only: what is forgotten stands in forget.parquet, which can be erased."""
     split = table["split"].to_numpy()
@@ -133,14 +158,15 @@ def _resolution(
             {
                 "request_id": entry.request_id,
                 "controller_id": entry.controller_id,
-                "selectors": dict(Counter(selector.by for selector in entry.request.selectors)),
-                "selected": len(one.selected),
-                "same_pixels": len(one.covered) - len(one.selected),
-                "train": int((split[one.covered] == "train").sum()),
-                "holdout": int((split[one.covered] == "holdout").sum()),
-                "state": "scheduled" if len(one.covered) else "not_found",
+                "selectors": dict(Counter(selector.by for selector in request.selectors)),
+                "selected": len(one.found.selected),
+                "same_pixels": len(one.found.covered) - len(one.found.selected),
+                "train": int((split[one.taken] == "train").sum()),
+                "holdout": int((split[one.taken] == "holdout").sum()),
+                "state": one.state,
+                **_reviewed.said(request, one),
             }
-            for entry, one in zip(entries, found, strict=True)
+            for entry, request, one in zip(entries, requests, found, strict=True)
         ],
     }
 
@@ -148,10 +174,14 @@ def _resolution(
 def _follow(ledger: Ledger, batch: BatchFolder) -> None:
     """Bring the ledger to what resolution.json says; a run that was killed in between is finished by the next."""
     said = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
-    missing = {(one["controller_id"], one["request_id"]) for one in said if one["state"] == "not_found"}
+    others = {(one["controller_id"], one["request_id"]): one for one in said if one["state"] != "scheduled"}
     for entry in ledger.entries(batch.key):
-        if entry.state == "resolving":
-            gone = (entry.controller_id, entry.request_id) in missing
-            ledger.move(
-                entry, *(("not_found", "no_stored_image_matches") if gone else ("scheduled", "manifest_frozen"))
-            )
+        if entry.state in ("resolving", "in_review"):
+            one = others.get((entry.controller_id, entry.request_id), {"state": "scheduled"})
+            _move(ledger, entry, one["state"], one["review"][0]["reason"] if "review" in one else None)
+
+
+def _move(ledger: Ledger, entry: Entry, state: str, review: str | None) -> None:
+    reasons = {"not_found": "no_stored_image_matches", "scheduled": "manifest_frozen"}
+    if entry.state != state:
+        ledger.move(entry, state, review or reasons[state])

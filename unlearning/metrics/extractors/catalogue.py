@@ -63,3 +63,8 @@ def lacking(metric: Metric, extractor: Extractor | str) -> str | None:
 def asked(metrics: Iterable[Metric]) -> list[str]:
     """The names of the extractors that `metrics` read, each once."""
     return list(dict.fromkeys(name for metric in metrics if (name := metric.through()) is not None))
+
+
+def known() -> list[str]:
+    """Every name that may be asked for."""
+    return sorted({*_FIRST, *_PUBLISHED, "in_domain"})
