@@ -17,6 +17,8 @@ from pipelines.resources.mlflow import MlflowTracking
 from pipelines.resources.workbench import Workbench
 from unlearning.settings import Settings
 
+INBOX_S = 30.0  # of one look into the inbox; Dagster gives up on a sensor after 60
+
 
 def now() -> datetime:
     """The moment a sensor is evaluated at."""
@@ -111,11 +113,11 @@ def _inbox() -> dg.SensorDefinition:
     def evaluate(context: dg.SensorEvaluationContext, workbench: Workbench) -> dg.SkipReason:
         from unlearning.verbs import intake  # brings the file systems: not at definition load
 
-        taken = intake.take_in(workbench.workspace)
+        taken = intake.take_in(workbench.workspace, within_s=INBOX_S)
         for name in taken.refused:
             context.log.warning(f"{Path(name).name} was refused; the reason lies beside it")
         counts = f"{len(taken.files)} files, {taken.filed} new requests, {taken.known} known"
-        return dg.SkipReason(f"{counts}, {len(taken.refused)} files refused")
+        return dg.SkipReason(f"{counts}, {len(taken.refused)} files refused, {taken.waiting} wait")
 
     return evaluate
 

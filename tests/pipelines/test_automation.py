@@ -101,8 +101,8 @@ def test_the_inbox_is_emptied_and_what_is_refused_is_counted(
     inbox.mkdir()
     (inbox / "monday.json").write_text(json.dumps(request_body(request_id=request_id(2))))
     (inbox / "broken.json").write_text("{")
-    assert _said(location.look(_sensor("inbox"))) == "1 files, 1 new requests, 0 known, 1 files refused"
-    assert _said(location.look(_sensor("inbox"))) == "0 files, 0 new requests, 0 known, 0 files refused"
+    assert _said(location.look(_sensor("inbox"))) == "1 files, 1 new requests, 0 known, 1 files refused, 0 wait"
+    assert _said(location.look(_sensor("inbox"))) == "0 files, 0 new requests, 0 known, 0 files refused, 0 wait"
     assert len(location.ledger.entries()) == 2
 
 

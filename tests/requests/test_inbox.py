@@ -119,6 +119,15 @@ def test_a_file_left_claimed_by_a_killed_process_is_taken_up(workspace: Workspac
     assert _names(workspace, "claimed") == []
 
 
+def test_what_there_is_no_time_for_waits_for_the_next_look(workspace: Workspace) -> None:
+    for number in range(4):
+        _leave(workspace, f"{number}.json", _body(number))
+    first = intake.take_in(workspace, settle_s=0, within_s=-1)
+    assert (first.filed, first.waiting) == (0, 4)
+    second = intake.take_in(workspace, settle_s=0)
+    assert (second.filed, second.waiting) == (4, 0)
+
+
 def test_a_bucket_is_an_inbox_too(workspace: Workspace) -> None:
     bucket = fsspec.filesystem("memory")
     bucket.pipe_file("/box/a.jsonl", json.dumps(_body(1)).encode())

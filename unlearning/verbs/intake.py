@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,19 @@ class Taken:
 
     filed: int = 0  # requests that are new
     known: int = 0  # requests that the ledger had already, word for word
-    waiting: int = 0  # files that may still be written: the next look takes them
+    waiting: int = 0  # files that may still be written, or for which there was no time: the next look takes them
     files: tuple[str, ...] = ()  # taken in, now in done/
     refused: tuple[str, ...] = ()  # set aside in refused/, the reason beside each
 
 
-def take_in(workspace: Workspace, inbox: str | None = None, settle_s: float | None = None) -> Taken:
+def take_in(
+    workspace: Workspace, inbox: str | None = None, settle_s: float | None = None, within_s: float = float("inf")
+) -> Taken:
     """Claim, file, and put away every file of the inbox; the oldest first, one process at a time.
 
     inbox     a folder or an address (unlearning/requests/inbox.py); default: that of the settings, else `<root>/inbox`
     settle_s  seconds a file must have been at rest; default: that of the settings
+    within_s  seconds after which no further file is begun; the next call goes on
 
     Killed anywhere and called again, it ends the same. A file that holds one request too few, too many or badly written
     is refused whole. Raises RequestError for an address that is no inbox, StorageError where it cannot be reached.
@@ -46,9 +50,12 @@ def take_in(workspace: Workspace, inbox: str | None = None, settle_s: float | No
         waiting = door.claim(settings.inbox_settle_s if settle_s is None else settle_s)
         scratch = workspace.root / "work"
         scratch.mkdir(parents=True, exist_ok=True)
-        ledger, taken = _ledger.of(workspace), Taken(waiting=waiting)
+        ledger, taken, began = _ledger.of(workspace), Taken(waiting=waiting), time.monotonic()
         for letter in door.letters():
-            taken = _filed(door, letter, ledger, scratch, taken)
+            if time.monotonic() - began > within_s:
+                taken = replace(taken, waiting=taken.waiting + 1)
+            else:
+                taken = _filed(door, letter, ledger, scratch, taken)
     return taken
 
 
@@ -74,12 +81,7 @@ def _filed(door: Inbox, letter: Letter, ledger: Ledger, scratch: Path, taken: Ta
         entries, fresh = ledger.take(filed, source="inbox")
     except RequestError as error:
         door.refuse(letter, str(error))
-        return Taken(taken.filed, taken.known, taken.waiting, taken.files, (*taken.refused, letter.name))
+        return replace(taken, refused=(*taken.refused, letter.name))
     door.accept(letter)
-    return Taken(
-        taken.filed + fresh,
-        taken.known + len(entries) - fresh,
-        taken.waiting,
-        (*taken.files, letter.name),
-        taken.refused,
-    )
+    known = taken.known + len(entries) - fresh
+    return replace(taken, filed=taken.filed + fresh, known=known, files=(*taken.files, letter.name))
