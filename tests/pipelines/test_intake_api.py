@@ -186,6 +186,9 @@ def test_a_picture_only_locates(tmp_path: Path) -> None:
         found = door.post("/v1/locate", params={"dataset": "toys"}, content=png(0))
         assert found.status_code == 200, found.text
         assert len(found.json()["bytes"]) == 1
+        near = door.post("/v1/locate", params={"dataset": "toys", "near": 4}, content=png(0))
+        assert near.json() == {**found.json(), "perceptual": near.json()["perceptual"]}
+        _refused(door.post("/v1/locate", params={"dataset": "toys", "near": 17}, content=png(0)), 422)
         _refused(door.post("/v1/locate", params={"dataset": "toys"}, content=b"no picture"), 422)
         _refused(door.post("/v1/locate", params={"dataset": "../toys"}, content=png(0)), 422)
         assert sorted(path.as_posix() for path in workspace.root.rglob("*")) == before

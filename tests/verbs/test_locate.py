@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from tests.toy_batch import png, snapshot, toy_workspace
+from tests.toy_batch import archive, png, snapshot, toy_workspace
 from unlearning.__main__ import main
-from unlearning.data import index
+from unlearning.data import index, tombstones
 from unlearning.errors import DataError
-from unlearning.verbs import locate
+from unlearning.log import silent
+from unlearning.verbs import ingest, locate
+from unlearning.workspace import Workspace
 
 
 def test_bytes_pixels_or_nothing(tmp_path: Path) -> None:
@@ -29,6 +32,48 @@ def test_bytes_pixels_or_nothing(tmp_path: Path) -> None:
     assert table["class"][row].as_py() == "triangle"
     assert locate.run(png(77), "toys", workspace) == {"dataset": "toys", "bytes": [], "pixels": []}
     assert snapshot(workspace.root) == before
+
+
+def _soft(seed: int) -> Image.Image:
+    levels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(levels).resize((48, 48), Image.Resampling.BICUBIC)
+
+
+def _saved(image: Image.Image, form: str, **options: int) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, form, **options)
+    return sink.getvalue()
+
+
+def test_near_ones_nearest_first_and_none_of_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(tmp_path / "var")
+    entries = [(f"{seed}.png", _saved(_soft(seed), "PNG")) for seed in range(10)]
+    entries += [("twin.jpg", _saved(_soft(4), "JPEG", quality=90)), ("worse.jpg", _saved(_soft(4), "JPEG", quality=9))]
+    ingest.run(str(archive(tmp_path / "all.tar", *entries)), "soft", workspace, silent)
+    before = snapshot(workspace.root)
+    asked = _soft(4).resize((40, 40), Image.Resampling.BICUBIC)
+    found = locate.run(_saved(asked, "PNG"), "soft", workspace, near=8)
+    assert (found["bytes"], found["pixels"]) == ([], [])
+    assert set(found["perceptual"]) == {"4", "twin", "worse"}
+    one = tombstones.perceptual_hash(asked)
+    table = index.read(workspace.dataset("soft"))
+    pictures = dict(zip(table["key"].to_pylist(), tombstones.images(workspace, table), strict=True))
+    apart = [
+        tombstones.distances(one, tombstones.perceptual_hash(pictures[key])[None])[0] for key in found["perceptual"]
+    ]
+    assert apart == sorted(apart)
+    stored = locate.run(entries[4][1], "soft", workspace, near=8)
+    assert stored["bytes"] == ["4"]
+    assert "4" not in stored["perceptual"]
+    assert "perceptual" not in locate.run(entries[4][1], "soft", workspace)
+    assert snapshot(workspace.root) == before
+    for bits in (-2, 17):
+        with pytest.raises(DataError, match="0 to 16 are right"):
+            locate.run(entries[4][1], "soft", workspace, near=bits)
+    (tmp_path / "one.png").write_bytes(entries[4][1])
+    words = ["locate", str(tmp_path / "one.png"), "--dataset", "soft", "--root", str(workspace.root), "--near"]
+    assert main(words) == 0
+    assert '"perceptual": ["twin"' in capsys.readouterr().out
 
 
 def test_what_is_no_picture_and_no_data_set_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
