@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks.resolution`: from 10,000 requests to a forget manifest, over ever larger indexes.
 
 Timed is what the verb does: read and hash index.parquet, resolve every selector (keys, hashes, subjects, classes), take
-in equal pixels, write forget.parquet and read it back. A process each, so that a peak of memory is of one size alone.
+in equal pixels and near duplicates, compare with every cap, write forget.parquet and read it back. A process each, so
+that a peak of memory is of one size alone.
 """
 
 from __future__ import annotations
@@ -21,11 +22,21 @@ import pyarrow as pa
 
 from unlearning import digests, files
 from unlearning.data import index, manifest
+from unlearning.params import Params
 from unlearning.process import machine
 from unlearning.requests import resolution, schema
+from unlearning.requests.entry import Entry
+from unlearning.requests.resolution_review import scheduled
+from unlearning.verbs import _reviewed
+from unlearning.workspace import Workspace
 
 RESULTS = Path(__file__).with_name("results")
 REQUESTS = 10_000
+PARAMS = {
+    "data.name": "large",
+    "resolve.near_duplicates": {"accept": "within"},
+    "resolve.caps": {"share_of_data": 0.5, "share_of_class": 1.0, "images_of_request": 10_000},
+}
 CLASSES, IMAGES_OF_A_SUBJECT, COPIES = 1_000, 8, 50  # every COPIES-th image has the pixels of the one before it
 
 
@@ -52,25 +63,38 @@ def make(folder: Path, rows: int) -> None:
     )
     folder.mkdir(parents=True)
     index.write(folder / "index.parquet", table)
+    # Of equal pixels the hashes are equal; the picture after such a pair is two bits away.
+    hashes = np.random.default_rng(0).integers(0, 2**63, rows, dtype=np.uint64)[pixels]
+    after = numbers[numbers % COPIES == 2]
+    hashes[after] = hashes[after - 1] ^ np.uint64(0b101)
+    np.save(folder / "hashes.npy", hashes.view(np.uint8).reshape(rows, 8))
     described = {
         "schema": index.SCHEMA_NAME,
         "name": "large",
         "index_sha256": digests.of_file(folder / "index.parquet"),
+        "hashes_sha256": digests.of_file(folder / "hashes.npy"),
     }
     files.write_json(folder / "dataset.json", described)
 
 
 def requests(rows: int) -> list[schema.Request]:
-    """Of each hundred: 60 by key, 29 by hash, 10 by subject, 1 by class; two selectors each."""
+    """Of each hundred: 50 by key, 2 with near duplicates, 24 by hash, 13 by pixels, 10 by subject, 1 by class.
+
+    Two selectors each, and every tenth of those with near duplicates names an image that has some.
+    """
     chance = np.random.default_rng(0)
     found = []
     for number in range(REQUESTS):
         one, two = (int(row) for row in chance.integers(0, rows, 2))
-        kind = number % 100
-        if kind < 60:
+        kind, near = number % 100, dict[str, Any]()
+        if kind < 52:
+            near = {"near_duplicates": {"mode": "include", "threshold": 4}} if kind >= 50 else {}
+            one = one - one % COPIES if number % 1_000 == 50 else one
             selectors: list[dict[str, str]] = [{"sample_key": f"img-{row:08d}"} for row in (one, two)]
-        elif kind < 89:
+        elif kind < 76:
             selectors = [{"content_sha256": _hash(f"bytes {row}")} for row in (one, two)]
+        elif kind < 89:
+            selectors = [{"pixel_sha256": _hash(f"pixels {row - (row % COPIES == 1)}")} for row in (one, two)]
         elif kind < 99:
             selectors = [{"subject": f"person-{row // IMAGES_OF_A_SUBJECT:07d}"} for row in (one, two)]
         else:
@@ -84,6 +108,7 @@ def requests(rows: int) -> list[schema.Request]:
             "kind": "erasure",
             "submitted_at": "2026-11-01T09:30:00Z",
             "selectors": selectors,
+            **near,
         }
         found.append(schema.parse(json.dumps(body), "a request").request)
     return found
@@ -91,13 +116,15 @@ def requests(rows: int) -> list[schema.Request]:
 
 def measure(folder: Path, rows: int) -> dict[str, Any]:
     """Seconds and peak memory of one size, in this process."""
-    wanted = requests(rows)
+    wanted, params = requests(rows), Params.read(Path("params.yaml"), PARAMS)
+    batch = Workspace(folder.parent.parent).batch("b1")
+    entries = [Entry(n, "shop-1", "", "", "", "never_seen", None, "", "", "", "resolving") for n in range(len(wanted))]
     before = _peak_mib()
     start = time.perf_counter()
     table = index.read(folder)
     read = time.perf_counter()
-    found = resolution.resolve(wanted, table)
-    forget = resolution.forget_table([one for one in found if len(one.covered)], table)
+    found = _reviewed.reviews(params, batch, table, entries, wanted)
+    forget = resolution.forget_table(scheduled(found), table)
     resolved = time.perf_counter()
     manifest.write(folder / "forget.parquet", forget)
     again = manifest.read(folder / "forget.parquet")
@@ -107,6 +134,8 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
         "rows": rows,
         "requests": REQUESTS,
         "forget_rows": len(forget),
+        "near_rows": sum(len(one.near) for one in found),
+        "in_review": sum(one.state == "in_review" for one in found),
         "seconds": round(written - start, 2),
         "read_s": round(read - start, 2),
         "resolve_s": round(resolved - read, 2),
@@ -138,7 +167,7 @@ def main() -> None:
     found = []
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as home:
-            folder = Path(home) / "large"
+            folder = Path(home) / "data" / "large"
             make(folder, rows)
             words = [sys.executable, "-m", "tests.benchmarks.resolution", "--one", str(folder), "--rows", str(rows)]
             found.append(json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.toy_batch import file_requests, request_body, request_id, snapshot, toy_params
+from tests.toy_batch import fake_training, file_requests, request_body, request_id, snapshot, toy_params
 from unlearning import digests, files
 from unlearning.__main__ import main
 from unlearning.data import index, manifest, neighbours
@@ -20,7 +20,7 @@ from unlearning.errors import DataError, RequestError
 from unlearning.log import silent
 from unlearning.params import Params
 from unlearning.requests.ledger import Ledger
-from unlearning.verbs import ingest, request, resolve, seal
+from unlearning.verbs import certify, ingest, plan, request, resolve, retain, seal, verify
 from unlearning.workspace import BatchFolder, Workspace
 
 NEAR, PLAIN = request_id(1), request_id(2)
@@ -99,6 +99,13 @@ def test_a_proposal_waits_while_others_go_on_and_the_next_batch_forgets_it(
     told = files.read_json(first.forget.with_name("resolution.json"))["requests"]
     assert (told[0]["selected"], told[0]["perceptual"], told[0]["review"][0]["images"]) == (1, 1, 1)
     assert "near_duplicates" not in told[1]
+    for verb in (plan, retain):
+        verb.run(params, first, silent)
+    fake_training(params, first)
+    certify.run(params, first, silent)
+    assert files.read_json(first.certificate)["requests"] == {"count": 1, "ids": [PLAIN]}
+    assert verify.run(first.path).verified
+    assert states(workspace) == ["in_review", "ready"]
 
     (shown,) = request.show(NEAR, workspace)
     (proposed,) = shown["proposals"]
@@ -114,7 +121,7 @@ def test_a_proposal_waits_while_others_go_on_and_the_next_batch_forgets_it(
     for _ in range(2):  # again: nothing changes
         assert main(["request", "approve", NEAR, *words, "--root", str(workspace.root)]) == 0
     assert "approved" in capsys.readouterr().out
-    assert states(workspace) == ["verified", "scheduled"]
+    assert states(workspace) == ["verified", "ready"]
 
     second = sealed(params, workspace, "b2")
     resolve.run(params, second, silent)

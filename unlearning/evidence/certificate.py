@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearning import digests, files, gates
-from unlearning.errors import EvidenceError
+from unlearning.errors import EvidenceError, StorageError
 from unlearning.evidence import claims, exactness, plan
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
@@ -134,10 +134,13 @@ def _report(batch: BatchFolder) -> Mapping[str, Any]:
 
 
 def _requests(batch: BatchFolder) -> list[dict[str, Any]]:
+    """The sealed requests, without those that wait for an officer: nothing was forgotten for them."""
     try:
+        resolved = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
+        waiting = {(one["controller_id"], one["request_id"]) for one in resolved if one["state"] == "in_review"}
         requests = [json.loads(line) for line in batch.requests.read_bytes().splitlines()]
         if all(isinstance(request["request_id"], str) for request in requests):
-            return requests
-    except (OSError, ValueError, KeyError, TypeError):
+            return [one for one in requests if (one["controller_id"], one["request_id"]) not in waiting]
+    except (OSError, StorageError, ValueError, KeyError, TypeError):
         pass
-    raise EvidenceError(f"{batch.requests}: not the sealed requests")
+    raise EvidenceError(f"{batch.requests}: not the sealed requests, or nothing says what became of them")

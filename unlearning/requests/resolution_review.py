@@ -84,13 +84,15 @@ class Review:
         reviewed = self._expanded(asked)
         if not asked.decided and len(reviewed.taken):
             proposals = [*self._conflicts(reviewed), *reviewed.open, *self._over_cap(asked.request, reviewed)]
-            word = asked.approved() if proposals else set()
-            reviewed = replace(reviewed, open=tuple(one for one in proposals if (one.what, one.digest) not in word))
+            if proposals:
+                word = asked.approved()
+                left = tuple(one for one in proposals if (one.what, one.digest) not in word)
+                reviewed = replace(reviewed, open=left)
         if reviewed.state != "scheduled":
             return reviewed
         self._count(asked.request, reviewed)
         first = self._first.setdefault(reviewed.taken.tobytes(), asked.request.request_id)
-        return replace(reviewed, same_rows_as=None if first == asked.request.request_id else first)
+        return reviewed if first == asked.request.request_id else replace(reviewed, same_rows_as=first)
 
     def digest(self, rows: Rows) -> str:
         """sha256 that names a set of images: of the data set's name and their keys, sorted."""
@@ -99,7 +101,7 @@ class Review:
     def _expanded(self, asked: Asked) -> Reviewed:
         """With near duplicates, where they are accepted; as an open proposal where they are not."""
         covered, wanted = asked.found.covered, asked.request.near_duplicates
-        near = np.setdiff1d(asked.near, covered)
+        near = np.setdiff1d(asked.near, covered) if len(asked.near) else asked.near
         if wanted.mode == "off" or not len(near):
             return Reviewed(asked.found, covered, near)
         digest = self.digest(near)
