@@ -31,6 +31,21 @@ def test_hashes_within_so_many_bits(bits: int) -> None:
     assert (53 in found[0]) == (bits >= 3)
 
 
+@pytest.mark.parametrize("bits", range(8))
+def test_many_hashes_are_found_by_their_parts_as_by_comparing_all(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(bits)
+    known = rng.integers(0, 2**64, 3_000, dtype=np.uint64)
+    for row in range(0, 1_000, 2):  # a neighbour each, up to twelve bits away, wherever those lie
+        flipped = rng.choice(64, rng.integers(0, 13), replace=False)
+        known[row + 1] = known[row] ^ np.bitwise_or.reduce(np.uint64(1) << flipped.astype(np.uint64), initial=0)
+    by_parts = neighbours.near_by_hash(known, known[:1_000:2], bits)
+    monkeypatch.setattr(neighbours, "_MANY", 10_000)
+    compared = neighbours.near_by_hash(known, known[:1_000:2], bits)
+    assert [rows.tolist() for rows in by_parts] == [rows.tolist() for rows in compared]
+    pairs = sum(len(rows) > 1 for rows in by_parts)
+    assert 0 < pairs < 500
+
+
 def test_features_of_a_high_cosine_over_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     known = rng.standard_normal((90, 5)).astype(np.float32)

@@ -71,7 +71,7 @@ def digest(*keys: str) -> str:
     return digests.of_value({"dataset": "toys", "keys": sorted(keys)})
 
 
-INCLUDE = {"mode": "include", "threshold": 1}
+INCLUDE: dict[str, Any] = {"mode": "include", "threshold": 1}
 WITHIN = Resolve(near_duplicates=NearDuplicates(accept="within", bits=1, most=2))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ Features = npt.NDArray[np.float32]  # [N, F], of length 1
 FEATURES = "features/1"
 _ROWS = 2**16  # compared at once: memory, not the result, depends on it
 _SEEDS = 256
+_MANY = 64  # hashes sought
+_FEW_BITS = 7  # beyond, a part is so short that too many hashes share one
+_WIDTH = 16  # bits of a part, at most
 
 
 def hashes(workspace: Workspace, dataset: str) -> Hashes:
@@ -58,13 +62,54 @@ def as_numbers(bits: npt.NDArray[np.uint8]) -> Hashes:
 
 def near_by_hash(known: Hashes, sought: Hashes, bits: int) -> list[Rows]:
     """For each of `sought` [S]: the rows of `known` [N] that differ from it by at most so many bits."""
-    different, counted = np.empty_like(known), np.empty(len(known), dtype=np.uint8)
-    of_hash: dict[int, Rows] = {}
-    for one in np.unique(sought):
-        np.bitwise_xor(known, one, out=different)
-        np.bitwise_count(different, out=counted)
-        of_hash[int(one)] = np.flatnonzero(counted <= bits)
+    wanted = np.unique(sought)
+    # Sorting the parts of every hash takes as long as comparing a few dozen with all.
+    search = _Parts(known, bits) if len(wanted) >= _MANY and bits <= _FEW_BITS else _All(known, bits)
+    of_hash = {int(one): search(one) for one in wanted}
     return [of_hash[one] for one in sought.tolist()]
+
+
+class _All:
+    """Compare with every hash."""
+
+    def __init__(self, known: Hashes, bits: int) -> None:
+        self._known, self._bits = known, bits
+        self._different, self._counted = np.empty_like(known), np.empty(len(known), dtype=np.uint8)
+
+    def __call__(self, one: np.uint64) -> Rows:
+        np.bitwise_xor(self._known, one, out=self._different)
+        np.bitwise_count(self._different, out=self._counted)
+        return np.flatnonzero(self._counted <= self._bits)
+
+
+class _Parts:
+    """Compare with those that share a part: of r + 1 parts of two hashes r bits apart, at least one is the same.
+
+    Norouzi, Punjani and Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR 2012, section 2.
+    """
+
+    def __init__(self, known: Hashes, bits: int) -> None:
+        self._known, self._bits = known, bits
+        self._parts = []
+        edges = np.linspace(0, 64, bits + 2).astype(np.uint64)
+        for low, high in pairwise(edges.tolist()):
+            width = min(high - low, _WIDTH)  # whatever shares the part shares its first bits
+            values = self._part(known, low, width)
+            order = np.argsort(values, kind="stable")
+            starts = np.searchsorted(values[order], np.arange(2**width + 1))
+            self._parts.append((low, width, order.astype(np.int32), starts))
+
+    def __call__(self, one: np.uint64) -> Rows:
+        sharing = []
+        for low, width, order, starts in self._parts:
+            value = int(self._part(one, low, width))
+            sharing.append(order[starts[value] : starts[value + 1]])
+        rows = np.concatenate(sharing)
+        near: Rows = np.unique(rows[np.bitwise_count(self._known[rows] ^ one) <= self._bits]).astype(np.int64)
+        return near
+
+    def _part(self, of: Any, low: int, width: int) -> Any:
+        return (of >> np.uint64(low) & np.uint64(2**width - 1)).astype(np.uint16)
 
 
 def near_by_feature(known: Features, seeds: Rows, cosine: float) -> list[Rows]:
