@@ -211,6 +211,21 @@ def test_what_a_hold_keeps_waits_for_its_end(params: Params, workspace: Workspac
     assert [one.get("same_rows_as") for one in told] == [None, told[0]["request_id"]]
 
 
+def test_a_hold_counts_whatever_another_model_has_forgotten(params: Params, workspace: Workspace) -> None:
+    mine = {"selectors": [{"sample_key": key_of(workspace, 3)}]}
+    file_requests(workspace, request_body(request_id=request_id(9), **mine))
+    ledger = Ledger(workspace.ledger)
+    ledger.register(params.model.name, "toys")
+    ledger.seal("b0", "another", "toys")
+    ledger.advance("b0", "promoted", "served")
+    ledger.hold("shop-1", request_id(9), "litigation")
+    file_requests(workspace, request_body(request_id=PLAIN, **mine))
+    batch = sealed(params, workspace, "b1")
+    with pytest.raises(RequestError, match="wait for somebody's word"):
+        resolve.run(params, batch, silent)
+    assert ledger.find(PLAIN)[0].state == "in_review"
+
+
 def test_by_embedding_only_where_there_are_features(params: Params, workspace: Workspace) -> None:
     file_both(workspace, mode="include", method="embedding", threshold=0.99)
     batch = sealed(params, workspace, "b1")

@@ -129,6 +129,11 @@ def pending(
     return alone(db, *where, REQUESTS.c.goal == oldest[0].goal, most=most) if oldest else []
 
 
+def held(db: Connection, dataset: str) -> list[Entry]:
+    """Requests about `dataset` under legal hold, also those that some model had forgotten before."""
+    return alone(db, REQUESTS.c.state == "on_hold", _about(dataset))
+
+
 def waiting() -> ColumnElement[bool]:
     """Whether a request is verified, and a registered model has no live task of it; or none is registered."""
     here = exists().where(TASKS.c.request_seq == REQUESTS.c.seq, live(), _counts_for(LINES.c.model))

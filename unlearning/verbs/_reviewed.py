@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from unlearning.data import neighbours
 from unlearning.params import Params
-from unlearning.requests import proposals, resolution
+from unlearning.requests import proposals, queries, resolution
 from unlearning.requests.ledger import Entry, Ledger
 from unlearning.requests.resolution import Found, Rows
 from unlearning.requests.resolution_review import NOTHING, Asked, Review, Reviewed
@@ -86,7 +86,8 @@ def _search(params: Params, workspace: Workspace, method: str, seeds: Rows, thre
 def _held(ledger: Ledger, dataset: str, table: pa.Table) -> npt.NDArray[np.bool_]:
     """[N], rows that a request under legal hold covers."""
     rows = np.zeros(len(table), dtype=bool)
-    held = [one.request for one in ledger.listed("on_hold") if one.dataset in (None, dataset)]
+    with ledger.reading() as db:
+        held = [] if db is None else [one.request for one in queries.held(db, dataset)]
     for one in resolution.resolve(held, table) if held else ():
         rows[one.covered] = True
     return rows
