@@ -232,3 +232,12 @@ def test_every_state_that_is_led_to_exists_and_the_end_is_the_end() -> None:
     )
     for old, new in zip(states.LINE, states.LINE[1:], strict=False):
         states.require(old, new, "r")
+
+
+def test_a_batch_whose_input_was_refused_before_its_images_were_known_fails_and_waits_again(ledger: Ledger) -> None:
+    ledger.add([filed()])
+    ledger.seal("b1", "m", "toys")
+    assert ledger.close_batch("b1", promoted=False, reason="input_refused") == 1
+    assert [entry.state for entry in ledger.entries("b1")] == ["failed"]
+    assert ledger.requeue("b1", "input_refused") == 1
+    assert [entry.attempt for entry in ledger.seal("b2", "m", "toys")] == [2]

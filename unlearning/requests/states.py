@@ -27,15 +27,17 @@ LEGAL: Mapping[str, frozenset[str]] = MappingProxyType(
         "identity_pending": frozenset({"verified", *_CALLED_OFF}),
         "verified": frozenset({"resolving", "on_hold", "duplicate", *_CALLED_OFF}),
         "on_hold": frozenset({"verified", *_CALLED_OFF}),
-        # A sealed request may leave its batch until the forget manifest is frozen.
-        "resolving": frozenset({"in_review", "scheduled", "not_found", "duplicate", "requeued", *_CALLED_OFF}),
+        # A sealed request may leave its batch until the forget manifest is frozen; `failed`: its input was refused.
+        "resolving": frozenset(
+            {"in_review", "scheduled", "not_found", "duplicate", "requeued", "failed", *_CALLED_OFF}
+        ),
         "in_review": frozenset({"resolving", "scheduled", "not_found", "duplicate", "requeued", *_CALLED_OFF}),
         "scheduled": frozenset({"unlearning", "failed"}),
         "unlearning": frozenset({"evaluating", "failed"}),
         "evaluating": frozenset({"ready", "failed"}),
         "ready": frozenset({"promoted", "failed"}),
-        # tried again in its batch with other parameters, left to a later batch, or given up
-        "failed": frozenset({"scheduled", "requeued", *_CALLED_OFF}),
+        # tried again in its batch (where it may now match nothing, or need a word), left to a later one, or given up
+        "failed": frozenset({"scheduled", "in_review", "not_found", "requeued", *_CALLED_OFF}),
         "promoted": frozenset({"purging", "rolled_back"}),
         "purging": frozenset({"completed"}),
         "completed": frozenset(),

@@ -176,8 +176,9 @@ def _follow(ledger: Ledger, batch: BatchFolder) -> None:
     said = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
     others = {(one["controller_id"], one["request_id"]): one for one in said if one["state"] != "scheduled"}
     for entry in ledger.entries(batch.key):
-        if entry.state in ("resolving", "in_review"):
-            one = others.get((entry.controller_id, entry.request_id), {"state": "scheduled"})
+        one = others.get((entry.controller_id, entry.request_id), {"state": "scheduled"})
+        # What failed stays so until a later attempt is ready; but what is not forgotten now must not end with it.
+        if entry.state in ("resolving", "in_review") or (entry.state == "failed" and one["state"] != "scheduled"):
             _move(ledger, entry, one["state"], one["review"][0]["reason"] if "review" in one else None)
 
 
