@@ -99,14 +99,6 @@ def test_a_proposal_waits_while_others_go_on_and_the_next_batch_forgets_it(
     told = files.read_json(first.forget.with_name("resolution.json"))["requests"]
     assert (told[0]["selected"], told[0]["perceptual"], told[0]["review"][0]["images"]) == (1, 1, 1)
     assert "near_duplicates" not in told[1]
-    for verb in (plan, retain):
-        verb.run(params, first, silent)
-    fake_training(params, first)
-    certify.run(params, first, silent)
-    assert files.read_json(first.certificate)["requests"] == {"count": 1, "ids": [PLAIN]}
-    assert verify.run(first.path).verified
-    assert states(workspace) == ["in_review", "ready"]
-
     (shown,) = request.show(NEAR, workspace)
     (proposed,) = shown["proposals"]
     path = workspace.root / "proposals" / f"shop-1.{NEAR}.{params.model.name}.parquet"
@@ -121,7 +113,7 @@ def test_a_proposal_waits_while_others_go_on_and_the_next_batch_forgets_it(
     for _ in range(2):  # again: nothing changes
         assert main(["request", "approve", NEAR, *words, "--root", str(workspace.root)]) == 0
     assert "approved" in capsys.readouterr().out
-    assert states(workspace) == ["verified", "ready"]
+    assert states(workspace) == ["verified", "scheduled"]
 
     second = sealed(params, workspace, "b2")
     resolve.run(params, second, silent)
@@ -129,6 +121,18 @@ def test_a_proposal_waits_while_others_go_on_and_the_next_batch_forgets_it(
     (said,) = files.read_json(second.forget.with_name("resolution.json"))["requests"]
     assert (said["near_duplicates"]["accepted_by"], said["perceptual"], said["state"]) == ("approval", 1, "scheduled")
     assert said["near_duplicates"]["digest"] == proposed["digest"]
+
+
+def test_a_certificate_names_no_request_that_waits(params: Params, workspace: Workspace) -> None:
+    file_both(workspace)
+    batch = sealed(params, workspace, "b1")
+    for verb in (resolve, plan, retain):
+        verb.run(params, batch, silent)
+    fake_training(params, batch)
+    certify.run(params, batch, silent)
+    assert files.read_json(batch.certificate)["requests"] == {"count": 1, "ids": [PLAIN]}
+    assert verify.run(batch.path).verified
+    assert states(workspace) == ["in_review", "ready"]
 
 
 def test_policy_takes_it_in_unseen_where_it_may(params: Params, workspace: Workspace, repository: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -39,10 +39,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         requests = [entry.request for entry in entries]
         found = _reviewed.reviews(params, batch, table, entries, requests)
         if not scheduled(found):
-            _reviewed.propose(batch, table, entries, found)
-            for entry, one in zip(entries, found, strict=True):
-                _move(ledger, entry, one.state, one.open[0].reason if one.open else None)
-            raise RequestError(_nothing(params, batch, entries, found, table))
+            _end(params, batch, table, entries, found)
         forget = resolution.forget_table(scheduled(found), table)
         _refuse_other_rows(forget, batch)
         _reviewed.propose(batch, table, entries, found)
@@ -57,11 +54,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
             "forget": len(forget),
             **({} if earlier is None else {"forgotten_earlier": len(earlier)}),
             "splits": dict(Counter(forget["split"].to_pylist())),
-            **{
-                state: sum(one.state == state for one in found)
-                for state in ("not_found", "in_review")
-                if state == "not_found" or any(one.state == state for one in found)
-            },
+            **{"not_found": 0, **Counter(one.state for one in found if one.state != "scheduled")},
         }
 
     served = _earlier(params, batch)
@@ -84,15 +77,19 @@ def _earlier(params: Params, batch: BatchFolder) -> list[Served]:
     return served
 
 
-def _nothing(params: Params, batch: BatchFolder, entries: list[Entry], found: list[Reviewed], table: pa.Table) -> str:
-    """Why nothing of the batch can be forgotten."""
+def _end(params: Params, batch: BatchFolder, table: pa.Table, entries: list[Entry], found: list[Reviewed]) -> NoReturn:
+    """Nothing of the batch can be forgotten: every request ends, or waits for an officer. Raises RequestError."""
+    _reviewed.propose(batch, table, entries, found)
+    ledger = _ledger.of(batch.workspace)
+    for entry, one in zip(entries, found, strict=True):
+        _move(ledger, entry, one.state, one.open[0].reason if one.open else None)
     waiting = [entry for entry, one in zip(entries, found, strict=True) if one.state == "in_review"]
     if waiting:
-        return (
+        raise RequestError(
             f"batch {batch.key}: of its {len(entries)} requests {len(waiting)} wait for somebody's word, and none is "
             f"left to forget for; `unlearning request show {waiting[0].request_id}` says what is proposed"
         )
-    return (
+    raise RequestError(
         f"batch {batch.key}: none of its {len(entries)} requests matches an image of data set {params.data.name!r}"
         f"{_why(entries, table)}; their state is not_found, and there is nothing to forget"
     )
