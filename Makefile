@@ -7,7 +7,7 @@ export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev intake test test-ui test-slow test-core lint validate bench quality attacks planted sequence lock clean
+.PHONY: help setup demo dev intake soak test test-ui test-slow test-core lint validate bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: setup  ## how fast, on this machine: prints and keeps JSON under tests/be
 	$(RUN) -m tests.benchmarks.siss
 	$(RUN) -m tests.benchmarks.sisa
 	$(RUN) -m tests.benchmarks.evaluation --images 300 --dims 192
+
+soak: setup  ## eight weeks of a line, kills, a gate's refusal, an outage and a rollback in them (WEEKS=… SEED=… SOAK=folder that stays)
+	$(RUN) -m tests.soak --weeks $(or $(WEEKS),8) --seed $(or $(SEED),0) $(if $(SOAK),--home $(SOAK)) --results tests/soak/results/soak-$(or $(WEEKS),8)-weeks.json
 
 DATA ?= ../shared/data/cifar10
 WORKERS ?= 1
