@@ -7,7 +7,6 @@ says what, and nothing was changed · 130 interrupted, the same command again re
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else "a file"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in files.FULL:
             return _failed(str(files.refused(error, Path(where))), 2)
         return _failed(f"{where}: {error.strerror or error}; check that it exists and may be read and written", 2)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any
 import rfc8785
 
 from unlearning.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: a limit on the size of one file
 
 
 def canonical(value: Any) -> bytes:
@@ -102,6 +105,23 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(home / f"{partial.name}-old", ignore_errors=True)
 
 
+def sweep(target: Path, but: Path | None = None) -> None:
+    """Remove what killed writers of `target` left beside it: it may hold what was to be forgotten.
+
+    The caller holds the lock that every writer of `target` takes. A stopped writer, which lost that lock, finds its
+    folder gone when it goes on.
+    """
+    mark = re.escape(target.name) + r"[-.]\d+[-.][0-9a-f]{8}(-old|\.partial)?"
+    for home in (target.parent, target.parent / ".partial"):
+        for path in home.iterdir() if home.is_dir() else ():
+            if path == but or not re.fullmatch(r"\." + mark if home == target.parent else mark, path.name):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
     """Hold `path` alone; the kernel lets go when the process dies.
@@ -127,7 +147,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def refused(error: OSError, path: Path) -> StorageError:
     """The sentence for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return StorageError(f"{path}: the disk is full; what stood there before is untouched, free space and run again")
     return StorageError(f"{path}: cannot be written ({error.strerror or error}); what stood there before is untouched")
 

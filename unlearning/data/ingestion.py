@@ -69,6 +69,7 @@ def ingest(source: Source, name: str, folder: Path, log: Log, gone: Tombstones |
     seen, left_out = _survey(source, log, gone)
     keys, splits = _keys(name, seen), _splits(seen)
     with files.locked(folder.parent / f".{name}.lock", f"data set {name}"), files.new_folder(folder) as partial:
+        files.sweep(folder, but=partial)
         table, stored = _store(_rest(source, left_out), name, seen, keys, splits, partial, log)
         index.write(partial / "index.parquet", table)
         described = _description(name, facts, table, stored, partial)

@@ -145,6 +145,7 @@ def _token(key: bytes, what: str, value: str) -> bytes:
 def _key(workspace: Workspace, make: bool) -> bytes:
     path = workspace.root / "keys" / "tombstones.key"
     with files.locked(path.with_name(".tombstones.lock"), "the key of the tombstones", wait=True):
+        files.sweep(path)
         if not path.is_file():
             if not make or any(_home(workspace).glob("*.parquet")):
                 raise EvidenceError(

@@ -124,6 +124,8 @@ def changing(workspace: Workspace, model: str) -> Iterator[tuple[Champion | None
     Raises StorageError while another process holds it, EvidenceError where champion or history were tampered with.
     """
     with files.locked(workspace.model(model) / ".promotion.lock", f"the champion of {model}"):
+        for written in (file(workspace, model), history.file(workspace, model)):
+            files.sweep(written)
         now = champion(workspace, model)
         yield now, history.follow(workspace, model, None if now is None else asdict(now))
 
@@ -250,6 +252,7 @@ def _kept(batch: BatchFolder, record: Record, model: str, version: int) -> str:
     target = batch.workspace.model(model) / "versions" / str(version)
     if not target.is_dir() or digests.of_listing(digests.of_folder(target)) != record.sha256:
         with files.new_folder(target) as folder:
+            files.sweep(target, but=folder)
             for found in record.outputs:
                 (folder / found.path).parent.mkdir(parents=True, exist_ok=True)
                 files.link_or_copy(batch.asset(record.asset) / found.path, folder / found.path)

@@ -53,6 +53,7 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
             numbers = {**_numbers(run, world, losses, norm, number), **rises}
             refuse_not_finite(run.stage, done, numbers)
             if world.leads:
+                savepoints.hold()
                 journal.append(done, numbers)
                 speed = (done - start) * _images(run) / (time.monotonic() - began)
                 log(Progress(run.stage, done, budget.steps, {**numbers, "images_per_second": speed}))
@@ -84,6 +85,7 @@ def _resume(
             part.remember(values)
     world.wait()  # nobody writes before everybody has read
     if world.leads:
+        savepoints.claim()
         journal.cut(start)
         if start:
             log(Progress(run.stage, start, run.budget.steps, note=f"resumed after step {start} of {run.budget.steps}"))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unlearning import digests, files
 from unlearning.errors import CheckpointError, StorageError
+from unlearning.fence import Fence
 from unlearning.training import checkpoint
 
 SCHEMA = "savepoint/1"
@@ -25,9 +26,23 @@ class Savepoints:
     def __init__(self, folder: Path, recipe: dict[str, Any]) -> None:
         self._folder = folder
         self._recipe_sha256 = digests.of_value(recipe)
+        self._fence: Fence | None = None
+
+    def claim(self) -> None:
+        """From here on this attempt alone writes; one that was stopped and goes on is refused. Once, before writing."""
+        self._fence = Fence.take(self._folder.parent / ".locks" / f"{self._folder.name}.generation")
+
+    def hold(self) -> None:
+        """Raise StorageError if another attempt has claimed the folder since, or has put it away."""
+        if self._fence is not None:
+            self._fence.hold(str(self._folder))
 
     def save(self, step: int, values: dict[str, Tensor]) -> None:
-        """State after `step` steps. Raises CheckpointError if a number is not finite, StorageError for a full disk."""
+        """State after `step` steps. Raises CheckpointError if a number is not finite, StorageError as `hold` does.
+
+        StorageError is also raised for a full disk.
+        """
+        self.hold()
         checkpoint.refuse_not_finite(values, f"state of step {step}")
         sha256 = checkpoint.write_tensors(self._tensors(step), values)
         record = {"schema": SCHEMA, "step": step, "recipe_sha256": self._recipe_sha256, "tensors_sha256": sha256}
@@ -38,6 +53,7 @@ class Savepoints:
 
     def keep(self, step: int, values: dict[str, Tensor]) -> None:
         """The same, at `kept(step)`, and no later state takes its place. Made again, it is the same bytes."""
+        self.hold()
         checkpoint.refuse_not_finite(values, f"state of step {step}")
         checkpoint.write_tensors(self.kept(step), values)
 

@@ -9,6 +9,7 @@ from typing import Any
 from unlearning import files, stages
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
+from unlearning.fence import Fence
 from unlearning.log import Log, Progress
 from unlearning.params import Params
 from unlearning.workspace import BatchFolder
@@ -21,16 +22,22 @@ def make(
 
     `key` addresses resumable state by content. Run the same call again after a crash to resume. Raises what `fill`
     raises, with the asset as it was, EvidenceError when an input was changed since it was made, and StorageError when
-    another process is making the same asset.
+    another process is making the same asset, or has made it while this one was stopped.
     """
     stage = stages.named(name)
-    with files.locked(batch.path / ".locks" / name, f"batch {batch.key}: {name}"):
+    what, locks = f"batch {batch.key}: {name}", batch.path / ".locks"
+    with files.locked(locks / name, what):
         record = lineage.current(stage, params, batch)
         if record is not None:
             log(Progress(name, 0, 0, note=f"reused, nothing it depends on has changed ({record.sha256[:12]})"))
             return record
         key = lineage.key(stage, params, batch)
         lineage.require_sound_inputs(stage, batch)
+        fence = Fence.take(locks / f"{name}.generation")
+        for written in (batch.asset(name), batch.lineage(name)):
+            files.sweep(written)
         with files.new_folder(batch.asset(name)) as folder:
             facts = fill(folder, key)
+            fence.hold(what)
+        fence.hold(what)  # the record of one attempt must not stand beside the files of another
         return lineage.write(stage, params, batch, facts)

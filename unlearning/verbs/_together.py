@@ -53,6 +53,7 @@ def make_together(name: str, params: Params, batch: BatchFolder, log: Log, fit: 
             def train(target: Path) -> dict[str, Any]:
                 nonlocal in_training
                 with files.locked(_lock(batch, key), f"the checkpoint of key {key[:12]}"):
+                    _sweep(target)
                     world.told(key)
                     in_training = True
                     fitted = fit(world, key, log)
@@ -70,6 +71,12 @@ def make_together(name: str, params: Params, batch: BatchFolder, log: Log, fit: 
         world.told(_DONE)
         _forget_work(batch, record.key)
         return record
+
+
+def _sweep(target: Path) -> None:
+    """What a killed attempt at the same checkpoint left. `target` is `<place>/.partial/<name>-<process>-<number>`."""
+    if target.parent.name == ".partial":
+        files.sweep(target.parent.parent / target.name.rsplit("-", 2)[0], but=target)
 
 
 def _follow(name: str, batch: BatchFolder, world: World, fit: Fit) -> Record:

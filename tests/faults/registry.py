@@ -1,0 +1,52 @@
+"""What was done to the system, how often, and how often it held: each test counts its own trials, a table shows them.
+
+`python -m tests.faults` runs every trial, keeps results.json beside this file, and writes infra/faults.md from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RESULTS = "FAULTS_RESULTS"  # environment: where the outcomes go; without it they are not kept
+FULL = "FAULTS_FULL"  # environment: every trial, as the table has them
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row of the table."""
+
+    key: str
+    fault: str
+    where: str
+    held: str  # what must hold after it
+    how: str  # the mechanism
+
+
+class Campaign:
+    """The trials of one session of tests."""
+
+    def __init__(self) -> None:
+        self.full = FULL in os.environ
+        self._counted: dict[str, dict[str, str | int]] = {}
+
+    def times(self, quick: int, full: int) -> int:
+        """How many trials: few in every run of the tests, all of them for the table."""
+        return full if self.full else quick
+
+    @contextmanager
+    def trial(self, fault: Fault, times: int = 1) -> Iterator[None]:
+        """Count `times` trials, and as many survivals if the block ends well."""
+        row = self._counted.setdefault(fault.key, {**asdict(fault), "tried": 0, "survived": 0})
+        row["tried"] = int(row["tried"]) + times
+        yield
+        row["survived"] = int(row["survived"]) + times
+
+    def keep(self) -> None:
+        """Put the outcomes where the environment says."""
+        if RESULTS in os.environ and self._counted:
+            Path(os.environ[RESULTS]).write_text(json.dumps(self._counted, indent=2, sort_keys=True) + "\n")

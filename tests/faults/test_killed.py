@@ -1,0 +1,58 @@
+"""Killed at every edge and at random moments, and called again: the same bytes, and nothing half made is ever seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.registry import Campaign, Fault
+
+EDGES = Fault(
+    "edges",
+    "kill -9 at an edge",
+    "every opening, rename, link and removal of a file, and both sides of every commit, from ingest to promotion",
+    "the same command ends with the same bytes; until then every asset is whole or absent; no temporary file is left",
+    "temporary name, fsync, rename; a record after its files; a ledger of transactions; content keys",
+)
+MOMENTS = Fault(
+    "moments",
+    "kill -9 at a random moment",
+    "`unlearning run` on digits: sealing, three trainings, evaluation, certificate",
+    "the same command ends with the same weights, manifests, report, certificate and ledger",
+    "resumable state every few steps, random numbers as a function of the step, content keys",
+)
+
+
+def _kill(repository: Path, *words: str) -> dict[str, Any]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "2000"}
+    command = [sys.executable, "-m", "tests.faults.killed", *words]
+    done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an audit hook is told of what Linux does")
+def test_killed_at_an_edge_and_called_again(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
+    found = _kill(repository, "edges", str(tmp_path / "home"), str(campaign.times(101, 1)), str(campaign.times(63, 1)))
+    assert len(found["trials"]) > 1
+    for trial in found["trials"]:
+        with campaign.trial(EDGES):
+            assert trial == {"at": trial["at"], "torn": [], "differ": [], "leftovers": []}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has imported torch")
+def test_killed_at_a_random_moment_and_called_again(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
+    kills = campaign.times(4, int(os.environ.get("FAULTS_KILLS", "200")))
+    found = _kill(repository, "moments", str(tmp_path / "home"), str(kills), "1")
+    assert sum(trial["kills"] for trial in found["trials"]) == kills
+    for trial in found["trials"]:
+        with campaign.trial(MOMENTS, trial["kills"]):
+            assert trial == {"kills": trial["kills"], "torn": [], "differ": [], "leftovers": []}
