@@ -160,6 +160,21 @@ def test_again_and_after_a_crash_the_same_one_waits(params: Params, workspace: W
     assert states(workspace) == ["in_review", "scheduled"]
 
 
+def test_what_failed_is_reviewed_unless_its_manifest_was_frozen(
+    params: Params, workspace: Workspace, repository: Path
+) -> None:
+    file_both(workspace)
+    ledger, batch = Ledger(workspace.ledger), sealed(params, workspace, "b1")
+    ledger.close_batch("b1", False, "input_refused")  # before anybody looked at its images
+    resolve.run(params, batch, silent)
+    assert states(workspace) == ["in_review", "failed"]
+    frozen = batch.forget.read_bytes()
+    capped = toy_params(repository, **{"resolve.caps": {"share_of_data": 0.01}})
+    resolve.run(capped, batch, silent)  # the cap comes too late for what was frozen
+    assert batch.forget.read_bytes() == frozen
+    assert states(workspace) == ["in_review", "failed"]
+
+
 def test_a_request_filed_after_sealing_leaves_the_manifest_as_it_is(params: Params, workspace: Workspace) -> None:
     file_both(workspace)
     batch = sealed(params, workspace, "b1")

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from unlearning import files
 from unlearning.data import neighbours
+from unlearning.errors import StorageError
 from unlearning.params import Params
 from unlearning.requests import proposals, queries, resolution
 from unlearning.requests.ledger import Entry, Ledger
@@ -28,11 +30,11 @@ def reviews(
 ) -> list[Reviewed]:
     """What becomes of each request, in order. Raises DataError where near duplicates are asked for and not measured."""
     ledger = _ledger.of(batch.workspace)
-    found = resolution.resolve(requests, table)
+    found, frozen = resolution.resolve(requests, table), _frozen(batch)
     near = _near(params, batch.workspace, requests, found)
     review = Review(table, params.data.name, params.resolve, _held(ledger, params.data.name, table))
     return [
-        review(Asked(request, one, rows, entry.state not in _OPEN, partial(ledger.approved, entry)))
+        review(Asked(request, one, rows, _decided(entry, frozen), partial(ledger.approved, entry)))
         for entry, request, one, rows in zip(entries, requests, found, near, strict=True)
     ]
 
@@ -56,6 +58,22 @@ def said(request: Request, one: Reviewed) -> dict[str, Any]:
     if one.same_rows_as is not None:
         found["same_rows_as"] = one.same_rows_as
     return found
+
+
+def _decided(entry: Entry, frozen: set[tuple[str, str]]) -> bool:
+    """Whether the task was forgotten for, or was to be, before. One may fail before anybody looked at its images."""
+    if entry.state == "failed":
+        return (entry.controller_id, entry.request_id) in frozen
+    return entry.state not in _OPEN
+
+
+def _frozen(batch: BatchFolder) -> set[tuple[str, str]]:
+    """The requests that the batch's manifest covers, where it has one."""
+    try:
+        said = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
+    except StorageError:
+        return set()
+    return {(one["controller_id"], one["request_id"]) for one in said if one["state"] == "scheduled"}
 
 
 def _near(params: Params, workspace: Workspace, requests: list[Request], found: list[Found]) -> list[Rows]:
