@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -25,6 +28,7 @@ from unlearning.data import index, manifest
 from unlearning.errors import EvidenceError, ManifestError, RequestError
 from unlearning.log import silent
 from unlearning.params import Params
+from unlearning.requests import freezing
 from unlearning.requests.ledger import Ledger
 from unlearning.verbs import certify, ingest, request, resolve, retain, seal
 from unlearning.workspace import BatchFolder, Workspace
@@ -134,6 +138,48 @@ def test_a_request_for_a_whole_data_set_is_refused_until_it_is_called_off(params
     assert snapshot(batch.workspace.root) == before
     request.cancel(request_id(2), batch.workspace)
     resolve.run(params, batch, silent)
+    assert states(batch.workspace) == ["scheduled", "cancelled"]
+
+
+@pytest.mark.parametrize(("change", "left"), [("hold", "requeued"), ("cancel", "cancelled")])
+def test_what_leaves_while_the_manifest_is_made_is_not_in_it(
+    params: Params, batch: BatchFolder, monkeypatch: pytest.MonkeyPatch, change: str, left: str
+) -> None:
+    circles = request_body(request_id=request_id(2), selectors=[{"class": "circle", **OFFICER}])
+    file_requests(batch.workspace, request_body(), circles)
+    seal.run(params, batch, silent)
+    written = []
+
+    def write(path: Path, table: pa.Table) -> None:
+        if not written:
+            request.change(request_id(2), batch.workspace, change, "at_the_last_moment")
+        written.append(len(table))
+        manifest.write(path, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resolve, "manifest", SimpleNamespace(write=write, read=manifest.read))
+        resolve.run(params, batch, silent)
+    assert written == [20, 10]
+    assert set(manifest.read(batch.forget)["class"].to_pylist()) == {"star"}
+    assert [entry.state for entry in Ledger(batch.workspace.ledger).entries("b1")] == ["scheduled", left]
+    with pytest.raises(RequestError):
+        request.change(request_id(0x11111111), batch.workspace, change, "too_late")
+
+
+def test_what_leaves_between_a_killed_run_and_the_next_is_not_in_the_manifest(
+    params: Params, batch: BatchFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circles = request_body(request_id=request_id(2), selectors=[{"class": "circle", **OFFICER}])
+    file_requests(batch.workspace, request_body(), circles)
+    seal.run(params, batch, silent)
+    with monkeypatch.context() as patch:
+        patch.setattr(freezing, "freeze", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            resolve.run(params, batch, silent)
+    assert len(manifest.read(batch.forget)) == 20
+    request.cancel(request_id(2), batch.workspace)
+    resolve.run(params, batch, silent)
+    assert len(manifest.read(batch.forget)) == 10
     assert states(batch.workspace) == ["scheduled", "cancelled"]
 
 

@@ -15,13 +15,15 @@ from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log
 from unlearning.params import Params
-from unlearning.requests import resolution, states
+from unlearning.requests import freezing, resolution, states
 from unlearning.requests.ledger import Entry, Ledger
 from unlearning.requests.resolution_review import Reviewed, scheduled
 from unlearning.requests.schema import Request
 from unlearning.verbs import _asset, _ledger, _reviewed, _served
 from unlearning.verbs._served import Served
 from unlearning.workspace import BatchFolder
+
+_REASONS = {"not_found": "no_stored_image_matches", "scheduled": "manifest_frozen"}
 
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
@@ -59,7 +61,9 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
 
     served = _earlier(params, batch)
     record = _asset.make("forget_manifest", params, batch, log, fill)
-    _follow(ledger, batch)
+    while not freezing.freeze(ledger, batch.key, _said(batch)):  # a request was held or called off meanwhile
+        batch.lineage("forget_manifest").unlink(missing_ok=True)
+        record = _asset.make("forget_manifest", params, batch, log, fill)
     return record
 
 
@@ -168,18 +172,18 @@ def _resolution(
     }
 
 
-def _follow(ledger: Ledger, batch: BatchFolder) -> None:
-    """Bring the ledger to what resolution.json says; a run that was killed in between is finished by the next."""
+def _said(batch: BatchFolder) -> freezing.Said:
+    """What resolution.json says of each request; a run that was killed before the ledger knew is finished by the next."""
     said = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
-    others = {(one["controller_id"], one["request_id"]): one for one in said if one["state"] != "scheduled"}
-    for entry in ledger.entries(batch.key):
-        one = others.get((entry.controller_id, entry.request_id), {"state": "scheduled"})
-        # What failed stays so until a later attempt is ready; but what is not forgotten now must not end with it.
-        if entry.state in ("resolving", "in_review") or (entry.state == "failed" and one["state"] != "scheduled"):
-            _move(ledger, entry, one["state"], one["review"][0]["reason"] if "review" in one else None)
+    return {
+        (one["controller_id"], one["request_id"]): (
+            one["state"],
+            _REASONS[one["state"]] if one["state"] in _REASONS else one["review"][0]["reason"],
+        )
+        for one in said
+    }
 
 
 def _move(ledger: Ledger, entry: Entry, state: str, review: str | None) -> None:
-    reasons = {"not_found": "no_stored_image_matches", "scheduled": "manifest_frozen"}
     if entry.state != state:
-        ledger.move(entry, state, review or reasons[state])
+        ledger.move(entry, state, review or _REASONS[state])
