@@ -141,6 +141,23 @@ def test_a_run_whose_process_is_gone_is_reported_and_one_that_works_is_not(locat
     assert alive.known(workspace) == [working.run_id]
 
 
+def test_a_run_that_died_before_it_could_say_where_it_works_is_reported_after_a_while(location: Location) -> None:
+    instance, job = location.instance, location.defs.resolve_job_def("second_unlearn_batch")
+    started, of_nobody = (
+        instance.create_run_for_job(one, status=dg.DagsterRunStatus.NOT_STARTED, tags=tags)
+        for one, tags in ((job, location.second.tags), (location.defs.resolve_job_def("suppress"), {}))
+    )
+    for run in (started, of_nobody):
+        instance.report_dagster_event(
+            dg.DagsterEvent("PIPELINE_START", run.job_name, message="started"), run_id=run.run_id
+        )
+    [record] = instance.get_run_records(dg.RunsFilter(run_ids=[started.run_id]))
+    assert record.start_time is not None
+    assert reaping.reap(location.workspace, instance, record.start_time + 60) == []
+    assert started.run_id in reaping.reap(location.workspace, instance, record.start_time + 3600)
+    assert reaping.reap(location.workspace, instance, record.start_time + 3600) == []
+
+
 def test_a_process_of_another_boot_is_gone_only_after_a_long_silence(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     beat = alive.beating(workspace, "r1")
