@@ -173,7 +173,7 @@ def _resolution(
 
 
 def _said(batch: BatchFolder) -> freezing.Said:
-    """What resolution.json says of each request; a run that was killed before the ledger knew is finished by the next."""
+    """What resolution.json says of each request; what a killed run did not tell the ledger, the next one tells it."""
     said = files.read_json(batch.asset("forget_manifest") / "resolution.json")["requests"]
     return {
         (one["controller_id"], one["request_id"]): (
