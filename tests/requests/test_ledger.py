@@ -241,3 +241,19 @@ def test_a_batch_whose_input_was_refused_before_its_images_were_known_fails_and_
     assert [entry.state for entry in ledger.entries("b1")] == ["failed"]
     assert ledger.requeue("b1", "input_refused") == 1
     assert [entry.attempt for entry in ledger.seal("b2", "m", "toys")] == [2]
+
+
+def test_only_a_refused_batch_counts_as_an_attempt(ledger: Ledger) -> None:
+    ledger.add([filed()])
+    (entry,) = ledger.seal("b1", "m", "toys")
+    ledger.hold(entry.controller_id, entry.request_id, "legal_hold")
+    ledger.release(entry.controller_id, entry.request_id, "hold_ended")
+    with ledger.sealing("b2", "m", "toys") as sealed:
+        assert (sealed.entries[0].attempt, sealed.attempts) == (2, 1)
+    ledger.advance("b2", "scheduled", "manifest_frozen")
+    ledger.close_batch("b2", promoted=False, reason="gates_refused")
+    ledger.requeue("b2", "gates_refused")
+    with ledger.sealing("b3", "m", "toys") as sealed:
+        assert (sealed.entries[0].attempt, sealed.attempts) == (3, 2)
+    with ledger.sealing("b2", "m", "toys") as sealed:
+        assert sealed.attempts == 1  # as it was sealed, whatever came after it

@@ -70,6 +70,7 @@ class Sealed:
     sealed_at: str
     model: str
     cut_off: str | None  # only what was received before that moment joined
+    attempts: int  # from 1: one more than batches that failed one of its requests before
 
 
 @dataclass(frozen=True, slots=True)

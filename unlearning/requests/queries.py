@@ -12,7 +12,7 @@ from unlearning.errors import RequestError
 from unlearning.requests import states
 from unlearning.requests.entry import Entry, Sealed
 from unlearning.requests.migration import EVERY_MODEL
-from unlearning.requests.tables import APPROVALS, BATCHES, LINES, REQUESTS, TASKS
+from unlearning.requests.tables import APPROVALS, BATCHES, EVENTS, LINES, REQUESTS, TASKS
 
 _OF_REQUEST = tuple(
     REQUESTS.c[name]
@@ -116,6 +116,19 @@ def known(db: Connection, ids: Sequence[str]) -> dict[tuple[str, str], Entry]:
     return found
 
 
+def refusals(db: Connection, batch: str) -> int:
+    """How many earlier batches failed one request of the batch and left it to the next, at most; holds do not count."""
+    ours = select(TASKS.c.request_seq, func.min(TASKS.c.seq).label("first")).where(TASKS.c.batch == batch)
+    mine, before = ours.group_by(TASKS.c.request_seq).subquery(), TASKS.alias("before")
+    left = and_(EVENTS.c.task_seq == before.c.seq, EVENTS.c.old == "failed", EVENTS.c.new == "requeued")
+    model = select(TASKS.c.model).where(TASKS.c.batch == batch).limit(1).scalar_subquery()
+    joined = before.join(mine, mine.c.request_seq == before.c.request_seq).join(EVENTS, left)
+    # Only what came before it: a batch that is sealed says the same for ever.
+    earlier = and_(before.c.seq < mine.c.first, before.c.model == model)
+    count = select(func.count().label("n")).select_from(joined).where(earlier).group_by(before.c.request_seq).subquery()
+    return int(db.execute(select(func.coalesce(func.max(count.c.n), 0))).scalar_one())
+
+
 def pending(
     db: Connection, model: str, dataset: str | None, before: str | None = None, most: int | None = None
 ) -> list[Entry]:
@@ -179,7 +192,9 @@ def owed_by(db: Connection, entries: Iterable[Entry]) -> dict[int, tuple[str, ..
 def sealed(db: Connection, batch: str) -> Sealed | None:
     """A batch and its tasks; None where it was never sealed."""
     row = db.execute(select(BATCHES).where(BATCHES.c.key == batch)).one_or_none()
-    return None if row is None else Sealed(of_batch(db, batch), row.sealed_at, row.model, row.cut_off)
+    if row is None:
+        return None
+    return Sealed(of_batch(db, batch), row.sealed_at, row.model, row.cut_off, 1 + refusals(db, batch))
 
 
 def request(db: Connection, controller_id: str, request_id: str) -> Entry:

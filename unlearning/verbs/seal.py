@@ -50,7 +50,7 @@ def _said(batch: BatchFolder, model: str, sealed: Sealed) -> dict[str, Any]:
         "model": model,
         "goal": sealed.entries[0].goal,
         "count": len(sealed.entries),
-        "attempts": max(entry.attempt for entry in sealed.entries),
+        "attempts": sealed.attempts,
         "sealed_at": sealed.sealed_at,  # deadlines are counted from it, so that a plan reads no clock
         "cut_off": sealed.cut_off,
     }
