@@ -7,7 +7,7 @@ export GOMP_SPINCOUNT ?= 2000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev intake soak test test-ui test-slow test-core lint validate bench quality attacks planted sequence lock clean
+.PHONY: help setup demo dev intake soak test test-ui test-slow faults test-core lint validate bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test: setup  ## every test that needs nothing but Python
 
 test-slow: setup  ## the tests that take minutes
 	$(RUN) -m pytest -m slow
+
+SHARE ?= 1
+faults: setup  ## break it in every way of infra/faults.md, and write that table anew (SHARE=10: a tenth of the kills)
+	$(RUN) -m tests.faults $(SHARE)
 
 test-core:  ## the core's tests, without dagster, mlflow or dvc (PYTHON=python3.12 for another Python)
 	$(PYTHON) -m venv .venv-core

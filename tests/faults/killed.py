@@ -1,4 +1,4 @@
-"""Kill -9, in processes of their own: `python -m tests.faults.killed edges|moments HOME …` prints JSON.
+"""Kill -9, in processes of their own: `python -m tests.faults.killed edges|moments|full HOME …` prints JSON.
 
 Nothing of the system knows of it: Python tells an audit hook every opening, renaming, linking and removing of a file,
 and the ledger's commits are counted on both sides. The n-th of them is the last thing that a process does. Imports are
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -23,16 +24,17 @@ from typing import Any
 from sqlalchemy.engine.default import DefaultDialect
 
 from tests.faults import lines
+from unlearning.errors import UnlearningError
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = ("os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.truncate")
 
 
 class Edges:
-    """Counts what changes below a folder; the process ends at the `last` of them."""
+    """Counts what changes below a folder; at the `last` of them something happens: the process ends."""
 
-    def __init__(self, below: Path, last: int) -> None:
-        self.seen, self._last, self._below = 0, last, str(below)
+    def __init__(self, below: Path, last: int, happens: Callable[[], None] | None = None) -> None:
+        self.seen, self._last, self._below, self._happens = 0, last, str(below), happens or _die
         sys.addaudithook(self._heard)
         commit: Callable[[DefaultDialect, Any], None] = DefaultDialect.do_commit
 
@@ -47,7 +49,7 @@ class Edges:
         """The next edge."""
         self.seen += 1
         if self.seen == self._last:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._happens()
 
     def _heard(self, event: str, words: tuple[Any, ...]) -> None:
         wrote = event == "open" and isinstance(words[2], int) and words[2] & _WRITES
@@ -94,9 +96,41 @@ def moments(home: Path, kills: int, seed: int) -> dict[str, Any]:
     return {"seconds": round(took, 1), "trials": found}
 
 
+def full(home: Path, step: int, first: int) -> dict[str, Any]:
+    """From every `step`-th edge on, counted from `first`, no file may grow by a byte; then there is room again."""
+    counted = _child(partial(_count, home / "whole"))
+    found: list[dict[str, Any]] = []
+    for last in range(first, int(counted["edges"]) + 1, step):
+        folder = home / str(last)
+        refused = _child(partial(_full_from, folder, last))
+        after = _child(partial(_again, folder, lines.toy, counted["left"]))
+        found.append({"at": last, **refused, **after})
+        shutil.rmtree(folder)
+    return {"trials": found, "whole": counted["left"]}
+
+
+def _full_from(home: Path, last: int) -> dict[str, Any]:
+    """The sentence of a run on a disk that is full from the `last` edge on; none if nothing was left to write."""
+    home.mkdir()
+    lines.sources(home)
+    Edges(home / "var", last, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)))
+    try:
+        lines.toy(home)
+    except UnlearningError as error:
+        return {"refused": str(error)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return {"refused": "", "left": lines.left(home)}
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _count(home: Path) -> dict[str, Any]:
     home.mkdir(parents=True)
-    edges = Edges(home, 0)
+    lines.sources(home)
+    edges = Edges(home / "var", 0)
     lines.toy(home)
     seen = edges.seen
     return {"edges": seen, "left": lines.left(home)}
@@ -104,7 +138,8 @@ def _count(home: Path) -> dict[str, Any]:
 
 def _killed_at(home: Path, last: int) -> None:
     home.mkdir()
-    Edges(home, last)
+    lines.sources(home)
+    Edges(home / "var", last)
     lines.toy(home)
 
 
@@ -166,5 +201,5 @@ def _fork(action: Callable[[], dict[str, Any] | None], pipe: int | None) -> int:
 
 
 if __name__ == "__main__":
-    chosen = {"edges": edges, "moments": moments}[sys.argv[1]]
+    chosen = {"edges": edges, "moments": moments, "full": full}[sys.argv[1]]
     sys.stdout.write(json.dumps(chosen(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))) + "\n")

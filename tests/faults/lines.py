@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as clock
 import importlib
+import json
 import pkgutil
 import re
 import sys
@@ -24,7 +25,7 @@ from unlearning.__main__ import main
 from unlearning.data import tombstones
 from unlearning.evidence import lineage
 from unlearning.log import silent
-from unlearning.verbs import _ledger, certify, ingest, promote
+from unlearning.verbs import _ledger, certify, ingest, promote, request
 from unlearning.workspace import Workspace
 
 KEY = "b1"
@@ -83,13 +84,19 @@ def everything() -> None:
             importlib.import_module(found.name)
 
 
+def sources(home: Path) -> None:
+    """What the toy line is given: pictures and one request."""
+    if not (home / "pictures").is_dir():
+        picture_tree(home / "making").rename(home / "pictures")
+        (home / "requests.jsonl").write_text(json.dumps(request_body()) + "\n")
+
+
 def toy(home: Path) -> None:
     """From pictures to the champion. Called again, it goes on where it was."""
     params, workspace = toy_params(REPOSITORY), Workspace(home / "var")
-    if not (home / "pictures").is_dir():
-        picture_tree(home / "making").rename(home / "pictures")
+    sources(home)
     ingest.run(str(home / "pictures"), "toys", workspace, silent, "folder")
-    file_requests(workspace, request_body())
+    request.add(home / "requests.jsonl", workspace)
     batch = workspace.batch(KEY)
     manifests(params, batch)
     fake_training(params, batch)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 RESULTS = "FAULTS_RESULTS"  # environment: where the outcomes go; without it they are not kept
-FULL = "FAULTS_FULL"  # environment: every trial, as the table has them
+FULL = "FAULTS_FULL"  # environment: all trials, as the table counts them; N: every N-th edge, and an N-th of the kills
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,16 @@ class Campaign:
     """The trials of one session of tests."""
 
     def __init__(self) -> None:
-        self.full = FULL in os.environ
+        self.share = int(os.environ.get(FULL, "0"))
         self._counted: dict[str, dict[str, str | int]] = {}
 
     def times(self, quick: int, full: int) -> int:
-        """How many trials: few in every run of the tests, all of them for the table."""
-        return full if self.full else quick
+        """How many kills: few in every run of the tests, all of them for the table."""
+        return max(1, full // self.share) if self.share else quick
+
+    def walk(self, step: int, first: int) -> list[str]:
+        """From which edge on, and every how many-th: all of them for the table."""
+        return [str(self.share or step), "1" if self.share else str(first)]
 
     @contextmanager
     def trial(self, fault: Fault, times: int = 1) -> Iterator[None]:

@@ -29,6 +29,15 @@ MOMENTS = Fault(
 )
 
 
+FULL = Fault(
+    "full",
+    "no room for a file",
+    "from an edge on, no file grows by a byte: images, ledger, manifests, weights, report, certificate, champion",
+    "one sentence, exit code 2; what stood there stays; with room again the same command ends with the same bytes",
+    "written aside and renamed; a ledger of transactions; EFBIG, ENOSPC and EDQUOT are one refusal",
+)
+
+
 def _kill(repository: Path, *words: str) -> dict[str, Any]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "GOMP_SPINCOUNT": "2000"}
     command = [sys.executable, "-m", "tests.faults.killed", *words]
@@ -40,7 +49,7 @@ def _kill(repository: Path, *words: str) -> dict[str, Any]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an audit hook is told of what Linux does")
 def test_killed_at_an_edge_and_called_again(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
-    found = _kill(repository, "edges", str(tmp_path / "home"), str(campaign.times(101, 1)), str(campaign.times(63, 1)))
+    found = _kill(repository, "edges", str(tmp_path / "home"), *campaign.walk(101, 63))
     assert len(found["trials"]) > 1
     for trial in found["trials"]:
         with campaign.trial(EDGES):
@@ -50,9 +59,21 @@ def test_killed_at_an_edge_and_called_again(campaign: Campaign, repository: Path
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has imported torch")
 def test_killed_at_a_random_moment_and_called_again(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
-    kills = campaign.times(4, int(os.environ.get("FAULTS_KILLS", "200")))
+    kills = campaign.times(4, 200)
     found = _kill(repository, "moments", str(tmp_path / "home"), str(kills), "1")
     assert sum(trial["kills"] for trial in found["trials"]) == kills
     for trial in found["trials"]:
         with campaign.trial(MOMENTS, trial["kills"]):
             assert trial == {"kills": trial["kills"], "torn": [], "differ": [], "leftovers": []}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of a file as Linux does")
+def test_no_room_is_one_sentence_and_changes_nothing(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
+    found = _kill(repository, "full", str(tmp_path / "home"), *campaign.walk(113, 60))
+    assert found["trials"]
+    for trial in found["trials"]:
+        with campaign.trial(FULL):
+            assert "\n" not in trial["refused"], trial
+            assert "wrong" not in trial, trial  # something else than a sentence
+            assert trial["refused"] or trial["left"] == found["whole"], trial  # nothing was left to write
+            assert (trial["torn"], trial["differ"], trial["leftovers"]) == ([], [], []), trial
