@@ -107,7 +107,7 @@ class Crowd:
         return Letter("inbox", (one,)), Letter("http", (two,))
 
     def _some(self, rng: random.Random, count: int | None = None) -> list[dict[str, Any]]:
-        return rng.sample(self.images, count or rng.randint(2, 4))
+        return rng.sample(self.images, count or rng.randint(3, 6))
 
     def _request(
         self, rng: random.Random, selectors: list[dict[str, Any]], regulation: str = "gdpr", ends: str = "promoted"
