@@ -12,12 +12,14 @@ PAGE = HOME / "infra" / "faults.md"
 MARK = "<!-- faults -->"
 _ABOUT = """# Faults
 
-Each row is a test with real processes under `tests/faults/`: what was done to the system, how often, how often it held.
-`make faults` does all of it again and writes this page; a share of every row runs with the other tests.
+Each row is a test under `tests/faults/`: what was done to the system, how often, how often it held. Kills, full disks
+and stopped writers happen to real processes. `make faults` does it again and writes this page; `SHARE=N` takes every
+N-th edge and an N-th of the 200 kills. The quick rows also run, with fewer trials, in `make test`.
 """
 _NOT_TRIED = """
 Not tried: a power cut (kill -9 loses no page cache; every rename is preceded by fsync of file and folder, and no
-block-level tool was used), a network file system that loses locks, a DVC remote that is half there.
+block-level tool was used), a network file system that loses locks, a DVC remote that is half there or changed, a run
+that is cancelled in Dagster's page, and a writer stopped between its last look at the generation and its rename.
 """
 
 
@@ -35,13 +37,15 @@ def short() -> str:
 
 def page() -> str:
     """infra/faults.md."""
-    machine = json.loads(KEPT.read_bytes())["machine"]
+    kept = json.loads(KEPT.read_bytes())
+    machine = kept["machine"]
     head = "| Fault | Where | Tried | Survived | What must hold | How |"
     rows = [
         f"| {row['fault']} | {row['where']} | {row['tried']} | {row['survived']} | {row['held']} | {row['how']} |"
         for row in _ordered()
     ]
-    said = f"\nMeasured on {machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}.\n"
+    where = f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}"
+    said = f"\nMeasured on {where}, with SHARE={kept['share']}.\n"
     table = "\n".join([head, "| --- | --- | ---: | ---: | --- | --- |", *rows])
     return f"{_ABOUT}\n{table}\n{said}{_NOT_TRIED}\nIn short:\n\n{MARK}\n{short()}\n{MARK}\n"
 

@@ -33,7 +33,7 @@ FULL = Fault(
     "full",
     "no room for a file",
     "from an edge on, no file grows by a byte: images, ledger, manifests, weights, report, certificate, champion",
-    "one sentence, exit code 2; what stood there stays; with room again the same command ends with the same bytes",
+    "a refusal in one sentence; what stood there stays; with room again the same command ends with the same bytes",
     "written aside and renamed; a ledger of transactions; EFBIG, ENOSPC and EDQUOT are one refusal",
 )
 
