@@ -35,9 +35,9 @@ def lines() -> list[Line]:
 def _compute() -> Compute:
     if not os.environ.get("SOAK_TOY"):
         return Compute()
-    from tests.pipelines.line import ToyCompute
+    from tests.soak.toy import SoakedToys
 
-    return ToyCompute()
+    return SoakedToys()
 
 
 @dg.definitions
