@@ -62,6 +62,7 @@ class DvcProject:
         """Copy the bytes to the remote; `remote` is a URL that replaces the folder of .dvc/config."""
         if remote is not None:
             self._run("remote", "add", "--local", "--force", "--default", "chosen", remote)
+            self._run("remote", "modify", "--local", "chosen", "verify", "true")  # as .dvc/config has it for its own
         self._run("push", *(f"{name}@{batch}" for name in stages))
 
     def md5(self, path: Path) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,8 @@ import yaml
 
 from pipelines.dvc import VARS, DvcProject
 from pipelines.resources.dvc import Dvc
-from tests.toy_batch import certified, fake_training, file_requests, manifests, request_body, request_id
+from tests.pipelines import dvc_project
+from tests.toy_batch import fake_training, file_requests, manifests, request_body, request_id
 from unlearning import files
 from unlearning.errors import StorageError
 from unlearning.log import silent
@@ -29,31 +29,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def executable(repository: Path) -> Path:
-    path = repository / ".venv-dvc" / "bin" / "dvc"
-    if not path.is_file():
-        pytest.skip("there is no .venv-dvc: `make setup` makes it")
-    return path
+    return dvc_project.command(repository)
 
 
 @pytest.fixture(scope="module")
-def project(repository: Path, executable: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project's DVC files and code, and the batch `b1` below its root, kept by DVC."""
-    home = tmp_path_factory.mktemp("project")
-    shutil.copytree(repository / "unlearning", home / "unlearning", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore", ".dvc/config", str(VARS)):
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(repository / name, home / name)
-    tree = yaml.safe_load((repository / "params.yaml").read_text())
-    tree["data"].update(name="toys", channels=3)
-    (home / "params.yaml").write_text(yaml.safe_dump(tree))
-    told = (home / VARS).read_text().replace("python: .venv/bin/python", f"python: {sys.executable}")
-    (home / VARS).write_text(told.replace("- demo", "- b1"))
-    certified(home, home)
-    (home / ".venv-dvc" / "bin").mkdir(parents=True)
-    (home / ".venv-dvc" / "bin" / "dvc").symlink_to(executable)
-    said = Dvc(project=str(home)).keep(home / "var", home / "params.yaml", "b1", list(STAGES), push=True)
-    assert said == "committed and pushed"
-    return home
+def project(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dvc_project.made(tmp_path_factory.mktemp("project"), repository)
 
 
 @pytest.fixture
