@@ -46,6 +46,9 @@ def add(verbs: Any, root: argparse.ArgumentParser) -> None:
     for name, (text, reason) in _CHANGES.items():
         parser = _one(action(name, text, _change))
         parser.add_argument("--reason", default=reason, required=reason is None, metavar="CODE", help="(%(default)s)")
+    requeue = action("requeue", "what a refused batch could not forget waits for the next one", _requeue)
+    requeue.add_argument("--batch", required=True, metavar="KEY", help="a batch whose requests are failed")
+    requeue.add_argument("--reason", default="left_to_the_next", metavar="CODE", help="(%(default)s)")
     approve = _one(action("approve", "an officer accepts what was proposed for a request", _approve))
     approve.add_argument("--what", required=True, metavar="CODE", help="near_duplicates or cap, say")
     approve.add_argument("--digest", required=True, metavar="SHA256", help="of the proposal, as `show` prints it")
@@ -96,6 +99,12 @@ def _change(options: argparse.Namespace) -> Iterable[Any]:
 
     workspace = Workspace(options.root)
     return request.change(options.request_id, workspace, options.action, options.reason, options.controller)
+
+
+def _requeue(options: argparse.Namespace) -> Iterable[Any]:
+    from unlearning.verbs import request
+
+    return request.requeue(options.batch, Workspace(options.root), options.reason)
 
 
 def _approve(options: argparse.Namespace) -> Iterable[Any]:

@@ -63,6 +63,17 @@ def test_a_request_is_held_released_extended_approved_and_called_off(
         assert f"{state} cannot become cancelled" in capsys.readouterr().err
 
 
+def test_a_refused_batch_is_left_to_the_next_one(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["request", "requeue", "--batch", "b1"]) == 2
+    assert "none of its requests is failed (resolving)" in capsys.readouterr().err
+    ledger.close_batch("b1", promoted=False, reason="gates_refused")
+    (row,) = said(capsys, "requeue", "--batch", "b1")
+    assert (row["request_id"], row["state"]) == (ONE, "requeued")
+    assert [entry.request_id for entry in ledger.seal("b2", "m", "toys", most=1)] == [ONE]
+    assert main(["request", "requeue", "--batch", "../b1"]) == 2
+    assert main(["request", "requeue", "--batch", "b9"]) == 2
+
+
 def test_a_name_shared_by_two_controllers_must_be_told_apart(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:

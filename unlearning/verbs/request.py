@@ -76,6 +76,17 @@ def change(
     return show(request_id, workspace, entry.controller_id)
 
 
+def requeue(batch: str, workspace: Workspace, reason: str) -> list[dict[str, Any]]:
+    """The failed requests of a batch wait for the next one; their receipts. Raises RequestError where none failed."""
+    ledger = _ledger.of(workspace)
+    if not ledger.requeue(workspace.batch(batch).key, reason):
+        found = ", ".join(sorted({entry.state for entry in ledger.entries(batch)})) or "there are none"
+        raise RequestError(
+            f"batch {batch}: none of its requests is failed ({found}); only those can be left to the next"
+        )
+    return [entry.receipt for entry in ledger.entries(batch) if entry.state == "requeued"]
+
+
 def cancel(request_id: str, workspace: Workspace) -> list[dict[str, Any]]:
     """The operator calls a request off; legal until its batch's forget manifest is made. Raises RequestError."""
     return change(request_id, workspace, "cancel", "called_off_by_operator")
