@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from tests.toy_batch import request_body, request_id
 from unlearning.errors import ConflictError, RequestError, StorageError
@@ -99,6 +99,18 @@ def test_nothing_is_called_off_after_its_manifest_is_frozen(ledger: Ledger) -> N
     ledger.advance("b1", "scheduled", "manifest_frozen")
     with pytest.raises(RequestError, match="scheduled cannot become cancelled; what may follow: failed, unlearning"):
         ledger.move(entry, "cancelled", "called_off_by_operator")
+
+
+def test_a_full_disk_is_said_as_everywhere_else(in_a_file: Ledger) -> None:
+    before = in_a_file.add([filed()])
+    with pytest.raises(StorageError, match="the disk is full; what stood there before"), in_a_file.writing() as db:
+        _fill(db)
+    assert in_a_file.entries() == before
+
+
+def _fill(db: Connection) -> None:
+    db.execute(text("PRAGMA max_page_count = 1"))  # as large as it is now, and no page larger
+    db.execute(text("CREATE TABLE more AS SELECT zeroblob(1000000) AS zeros"))
 
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET new = 'completed'", "DELETE FROM events"])

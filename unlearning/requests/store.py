@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
+from unlearning import files
 from unlearning.errors import StorageError
 from unlearning.requests import migration
 from unlearning.requests.tables import LEDGER, METADATA, VERSION
@@ -99,6 +101,8 @@ class Store:
         return 1
 
     def _refused(self, error: DBAPIError) -> StorageError:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return files.refused(OSError(errno.ENOSPC, "disk full"), Path(self.name))
         # Only the driver's first line: the statement, its values and the details may be personal data.
         said = str(error.orig).partition("\n")[0].strip()
         password = None if self._url is None else self._url.password
