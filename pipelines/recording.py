@@ -56,11 +56,12 @@ def inputs(run: Run, stage: Stage, params: Params, batch: BatchFolder, dvc: DvcP
 
 def outputs(run: Run, record: Record, params: Params, batch: BatchFolder) -> None:
     """After the verb: what it made."""
+    made = batch.lineage(record.asset).stat().st_mtime  # what waited and what is said anew from the files is one number
     numbers = {name: value for name, value in flat(record.facts) if isinstance(value, int | float)}
-    run.metric({name: float(value) for name, value in numbers.items() if not isinstance(value, bool)}, step=0)
+    run.metric({name: float(value) for name, value in numbers.items() if not isinstance(value, bool)}, 0, made)
     if record.asset == "evaluation_report":
         report = files.read_json(batch.report)
-        run.metric({**_scores(report), **_attacks(report)}, step=0)
+        run.metric({**_scores(report), **_attacks(report)}, 0, made)
     run.artifact(batch.lineage(record.asset), "lineage")
     folder = batch.asset(record.asset)
     for pattern in ARTIFACTS.get(record.asset, ()):

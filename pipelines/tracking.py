@@ -184,9 +184,12 @@ class Run:
 
         self._ask("params", {"values": dict(values)}, log)
 
-    def metric(self, values: Mapping[str, float], step: int) -> None:
-        """Remember numbers of one step; `flush` sends them, many at a time."""
-        now = int(time.time() * 1000)
+    def metric(self, values: Mapping[str, float], step: int, at: float | None = None) -> None:
+        """Remember numbers of one step; `flush` sends them, many at a time.
+
+        at  seconds since 1970; default: now. The same numbers of the same moment are one, however often they are said.
+        """
+        now = int(1000 * (time.time() if at is None else at))
         self._pending += [(name, float(value), now, step) for name, value in values.items() if math.isfinite(value)]
 
     def flush(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 RESULTS = "FAULTS_RESULTS"  # environment: where the outcomes go; without it they are not kept
 FULL = "FAULTS_FULL"  # environment: all trials, as the table counts them; N: every N-th edge, and an N-th of the kills
@@ -32,7 +33,7 @@ class Campaign:
 
     def __init__(self) -> None:
         self.share = int(os.environ.get(FULL, "0"))
-        self._counted: dict[str, dict[str, str | int]] = {}
+        self._counted: dict[str, dict[str, Any]] = {}
 
     def times(self, quick: int, full: int) -> int:
         """How many kills: few in every run of the tests, all of them for the table."""
@@ -49,6 +50,10 @@ class Campaign:
         row["tried"] = int(row["tried"]) + times
         yield
         row["survived"] = int(row["survived"]) + times
+
+    def took(self, fault: Fault, what: str, seconds: float) -> None:
+        """Note how long something took under a fault, or without it; the page tells the median. It decides nothing."""
+        self._counted[fault.key].setdefault("seconds", {}).setdefault(what, []).append(round(seconds, 2))
 
     def keep(self) -> None:
         """Put the outcomes where the environment says."""
