@@ -58,7 +58,7 @@ def stage_asset(line: Line, name: str, group: str, kinds: set[str], description:
     def make(
         context: dg.AssetExecutionContext, workbench: Workbench, compute: Compute, mlflow: MlflowTracking, dvc: Dvc
     ) -> dg.MaterializeResult[Any]:
-        with refusals():
+        with refusals(), _cancelling(context):
             return _Making(context, line, stage, workbench, compute, mlflow, dvc).result()
 
     return make
@@ -76,6 +76,22 @@ def refusals() -> Iterator[None]:
         raise dg.Failure(str(error)) from error
     except UnlearningError as error:
         raise dg.Failure(str(error), metadata={REFUSED: True}, allow_retries=False) from error
+
+
+@contextmanager
+def _cancelling(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """A run that somebody cancelled ends here. Dagster hands every interrupt to the step's retry policy, even that one.
+
+    Any other interrupt (a preempted machine) is left to the policy: the attempt after it resumes.
+    """
+    try:
+        yield
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as error:
+        run = context.instance.get_run_by_id(context.run.run_id)
+        if run is None or run.status is not dg.DagsterRunStatus.CANCELING:
+            raise
+        said = "the run was cancelled; what is saved stays, and the next run of this batch resumes from it"
+        raise dg.Failure(said, allow_retries=False) from error
 
 
 class _Making:
