@@ -27,6 +27,7 @@ class Fence:
     @classmethod
     def take(cls, path: Path) -> Fence:
         """The next generation; the one before may not write any more. The caller holds the lock of what it fences."""
+        files.sweep(path)  # whoever was killed taking theirs
         taken = cls(path, _generation(path) + 1, uuid.uuid4().hex)
         files.write_json(path, {"generation": taken.generation, "token": taken.token})
         return taken

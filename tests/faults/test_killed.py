@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,13 @@ def _kill(repository: Path, *words: str) -> dict[str, Any]:
 def test_killed_at_an_edge_and_called_again(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
     found = _kill(repository, "edges", str(tmp_path / "home"), *campaign.walk(101, 63))
     assert len(found["trials"]) > 1
+    wrong = []
     for trial in found["trials"]:
-        with campaign.trial(EDGES):
+        with suppress(AssertionError), campaign.trial(EDGES):
+            wrong.append(trial)
             assert trial == {"at": trial["at"], "torn": [], "differ": [], "leftovers": []}
+            wrong.pop()
+    assert wrong == []
 
 
 @pytest.mark.slow
