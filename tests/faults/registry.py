@@ -46,14 +46,17 @@ class Campaign:
     @contextmanager
     def trial(self, fault: Fault, times: int = 1) -> Iterator[None]:
         """Count `times` trials, and as many survivals if the block ends well."""
-        row = self._counted.setdefault(fault.key, {**asdict(fault), "tried": 0, "survived": 0})
+        row = self._row(fault)
         row["tried"] = int(row["tried"]) + times
         yield
         row["survived"] = int(row["survived"]) + times
 
     def took(self, fault: Fault, what: str, seconds: float) -> None:
         """Note how long something took under a fault, or without it; the page tells the median. It decides nothing."""
-        self._counted[fault.key].setdefault("seconds", {}).setdefault(what, []).append(round(seconds, 2))
+        self._row(fault).setdefault("seconds", {}).setdefault(what, []).append(round(seconds, 2))
+
+    def _row(self, fault: Fault) -> dict[str, Any]:
+        return self._counted.setdefault(fault.key, {**asdict(fault), "tried": 0, "survived": 0})
 
     def keep(self) -> None:
         """Put the outcomes where the environment says."""

@@ -178,11 +178,11 @@ class Cancelled(ToyCompute):
         raise KeyboardInterrupt
 
 
-def test_a_cancelled_step_is_not_tried_again(campaign: Campaign, repository: Path, tmp_path: Path) -> None:
+def test_a_cancelled_step_is_not_tried_again(repository: Path, tmp_path: Path) -> None:
     """Dagster's retry policy would: the run would train on, and end in SUCCESS."""
     toy_workspace(tmp_path)
     nobody = MlflowTracking(uri="http://127.0.0.1:9", timeout_s=0.1)
-    with campaign.trial(CANCELLED), dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         line = Line(tmp_path, repository / "params.yaml", instance)
         result = line.run("b1", only=[ASSET], compute=Cancelled(), mlflow=nobody)
         run = instance.get_run_by_id(result.run_id)

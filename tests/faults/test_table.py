@@ -18,7 +18,10 @@ def test_the_readme_says_what_was_kept(repository: Path) -> None:
     assert found == table.short()
 
 
-@pytest.mark.parametrize("key", ["edges", "full", "overtaken", "at-once", "changed", "moments", "mlflow"])
+KEYS = ["edges", "full", "overtaken", "at-once", "changed", "moments", "mlflow", "dvc", "cancelled", "clock", "stopped"]
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_every_fault_was_tried_and_survived(key: str) -> None:
     row = table.outcomes()[key]
     assert row["tried"] == row["survived"] > 0
