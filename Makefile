@@ -38,8 +38,9 @@ dev: setup  ## Dagster's and MLflow's pages on this machine
 intake: setup  ## the HTTP door for deletion requests, for this machine alone until there is a token
 	$(RUN) -m pipelines.intake_api
 
+JOBS ?= 2
 test: setup  ## every test that needs nothing but Python
-	$(RUN) -m pytest -m "not ui and not slow"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not ui and not slow" -n $(JOBS) --dist loadfile
 
 test-slow: setup  ## the tests that take minutes
 	$(RUN) -m pytest -m slow
