@@ -17,6 +17,7 @@ import io
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -96,8 +97,10 @@ def add(workspace: Workspace, batch: str, forget: pa.Table, within: int | None) 
     sink = io.BytesIO()
     pq.write_table(table.sort_by("pixels"), sink, compression="zstd", version="2.6")
     path = _home(workspace) / f"{batch}.parquet"
-    if not path.is_file() or path.read_bytes() != sink.getvalue():
-        files.write_bytes(path, sink.getvalue())
+    with _alone(workspace):
+        files.sweep(path)
+        if not path.is_file() or path.read_bytes() != sink.getvalue():
+            files.write_bytes(path, sink.getvalue())
 
 
 def perceptual_hash(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -144,7 +147,7 @@ def _token(key: bytes, what: str, value: str) -> bytes:
 
 def _key(workspace: Workspace, make: bool) -> bytes:
     path = workspace.root / "keys" / "tombstones.key"
-    with files.locked(path.with_name(".tombstones.lock"), "the key of the tombstones", wait=True):
+    with _alone(workspace):
         files.sweep(path)
         if not path.is_file():
             if not make or any(_home(workspace).glob("*.parquet")):
@@ -158,6 +161,10 @@ def _key(workspace: Workspace, make: bool) -> bytes:
             finally:
                 os.umask(before)
         return path.read_bytes()
+
+
+def _alone(workspace: Workspace) -> AbstractContextManager[None]:
+    return files.locked(workspace.root / "keys" / ".tombstones.lock", "the tombstones", wait=True)
 
 
 def _home(workspace: Workspace) -> Path:
