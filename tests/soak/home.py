@@ -114,11 +114,11 @@ def _params() -> dict[str, Any]:
     tree["model"]["name"] = MODEL
     tree["generator"] = {"kind": "mae", "size": "tiny", "width": 48, "depth": 1}
     tree["corruption"]["ratio"] = 0.25
-    tree["original"] = {**budget, "steps": 500, "learning_rate": 6e-3}
+    tree["original"] = {**budget, "steps": 800, "learning_rate": 6e-3}
     tree["unlearn"] |= {"method": {"kind": "ascent_repair", "worse": 0.01}}
     tree["unlearn"]["budget"] = {**budget, "steps": 30, "learning_rate": 1e-5}
     tree["evaluate"] |= {"metrics": [{"kind": "mse"}, {"kind": "psnr"}], "profile": "none", "siblings": []}
-    tree["evaluate"] |= {"seeds": [0], "bootstrap": 100, "max_images": 120}
+    tree["evaluate"] |= {"seeds": [0], "bootstrap": 100, "max_images": 600}
     tree["report"] |= {"show_forget_images": False, "pictures": 2}
     tree["gates"]["attacks"] = {}
     for name in ("forgetting_at_least", "retention_at_least"):
