@@ -4,6 +4,8 @@ VENV := .venv
 DVC_VENV := .venv-dvc
 RUN := $(VENV)/bin/python
 export GOMP_SPINCOUNT ?= 2000
+# As pip does: certificates from the system's store, where a company's own stand.
+export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
