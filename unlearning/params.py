@@ -12,7 +12,19 @@ from pydantic import Field, ValidationError, model_serializer, model_validator
 from unlearning import digests
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
-from unlearning.rules import OPTIONAL, EpsilonScore, Gates, Policy, Profile, Resolve, Section, Suppress, Tombstones
+from unlearning.rules import (
+    OPTIONAL,
+    EpsilonScore,
+    Gates,
+    Policy,
+    Profile,
+    Report,
+    Resolve,
+    Section,
+    Suppress,
+    Tombstones,
+    without,
+)
 from unlearning.rules import Goal as Goal
 
 
@@ -21,7 +33,7 @@ class Model(Section):
 
     name: str = Field("digits-mae", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     weights: Path | None = Field(
-        None, description="a published checkpoint, file or folder: converted, not trained here"
+        None, description="a published checkpoint, file or folder; the original is converted from it, not trained here"
     )
     weights_sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="the one file that will do, as original_checkpoint's facts name it"
@@ -94,7 +106,7 @@ class Budget(Section):
     @model_serializer(mode="wrap")
     def _no_snapshots_are_not_named(self, handler: Any) -> dict[str, Any]:
         """So that a model trained without any is still the one that was trained before there were: the same digest."""
-        return _without(handler(self), snapshots=0)
+        return without(handler(self), snapshots=0)
 
     def of_first_stage(self, steps: int, learning_rate: float) -> Budget | None:
         """For a part that trains first: the same but for steps and speed, and nothing decays. None for 0 steps."""
@@ -139,7 +151,7 @@ class Unlearn(Section):
     @model_serializer(mode="wrap")
     def _no_stop_is_not_named(self, handler: Any) -> dict[str, Any]:
         """So that a model unlearned without one is still the one made before there was any: the same digest."""
-        return _without(handler(self), stop=None)
+        return without(handler(self), stop=None)
 
     @model_validator(mode="after")
     def _takes_no_snapshots(self) -> Unlearn:
@@ -194,7 +206,10 @@ class Evaluate(Section):
     extractor_weights: Path | None = Field(
         None, description="folder of published weights for metrics to see through, before torch hub's own; null = none"
     )
-    attacks: tuple[Choice, ...] = Field((), description="made on original, unlearned model and reference, so")
+    attacks: tuple[Choice, ...] = Field(
+        (),
+        description="tried on the original, the unlearned model and the reference, with these fields",
+    )
     profile: Profile | Literal["none"] = Field(
         "none", description="also every other kind of attack, as it is made under quick, standard or audit"
     )
@@ -219,21 +234,6 @@ class Evaluate(Section):
             "likelihood": self.likelihood.images,
         }
         return {name: value for name, value in written.items() if asked.get(name, True)}
-
-
-class Report(Section):
-    """What people see."""
-
-    show_forget_images: bool = Field(False, description="put pictures of forget images into report.html")
-    pictures: int = Field(8, ge=1, le=32, description="images a row")
-    map: bool | None = Field(
-        None, description="a map of the encoders' embeddings (t-SNE); null = under the profiles standard and audit"
-    )
-
-    @model_serializer(mode="wrap")
-    def _no_map_is_not_named(self, handler: Any) -> dict[str, Any]:
-        """So that a report made before there were maps is still current: the same digest."""
-        return _without(handler(self), map=None)
 
 
 class Params(Section):
@@ -275,11 +275,6 @@ class Params(Section):
     def section_digest(self, *sections: str) -> str:
         """sha256 of the named sections, canonical: what a stage's result depends on."""
         return digests.of_value(self.model_dump(mode="json", include=set(sections)))
-
-
-def _without(written: dict[str, Any], **defaults: Any) -> dict[str, Any]:
-    """A written section without the keys that say nothing."""
-    return {name: value for name, value in written.items() if name not in defaults or value != defaults[name]}
 
 
 def override(text: str) -> tuple[str, Any]:

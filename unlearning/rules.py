@@ -22,6 +22,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def without(written: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """A written section without the keys that say nothing."""
+    return {name: value for name, value in written.items() if name not in defaults or value != defaults[name]}
+
+
 class When(Section):
     """What must hold of a batch for a rule to apply; what is left out holds. A number that is not known never does."""
 
@@ -229,3 +234,18 @@ class Gates(Section):
         if self.earlier_forgetting_drop == EARLIER:
             told.pop("earlier_forgetting_drop", None)
         return told
+
+
+class Report(Section):
+    """What people see."""
+
+    show_forget_images: bool = Field(False, description="put pictures of forget images into report.html")
+    pictures: int = Field(8, ge=1, le=32, description="images a row")
+    map: bool | None = Field(
+        None, description="a map of the encoders' embeddings (t-SNE); null = under the profiles standard and audit"
+    )
+
+    @model_serializer(mode="wrap")
+    def _no_map_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a report made before there were maps is still current: the same digest."""
+        return without(handler(self), map=None)
