@@ -1,0 +1,106 @@
+"""The append-only log: what is in it stays, a torn write never was, a signed head tells a log that was rewritten."""
+
+from __future__ import annotations
+
+import base64
+from hashlib import sha256
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from unlearning.errors import EvidenceError
+from unlearning.evidence import log, merkle
+from unlearning.workspace import Workspace
+
+DIGESTS = [sha256(bytes([number])).digest() for number in range(9)]
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = KEY.public_key().public_bytes_raw()
+
+
+@pytest.fixture
+def root(tmp_path: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path)  # type: ignore[arg-type]
+
+
+def _good(signature: bytes, text: bytes) -> bool:
+    try:
+        KEY.public_key().verify(signature, text)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def test_what_is_in_it_stays_in_its_order(root: Workspace) -> None:
+    assert log.head(log.file(root)) == log.Head(0, merkle.EMPTY)
+    assert log.extend(root, DIGESTS[:3]) == log.Head(3, merkle.root(DIGESTS[:3]))
+    assert log.extend(root, [DIGESTS[5], DIGESTS[1], DIGESTS[5]]).size == 4
+    assert log.read(log.file(root)) == [*DIGESTS[:3], DIGESTS[5]]
+    assert log.extend(root, []) == log.head(log.file(root))
+
+
+@pytest.mark.parametrize("torn", [1, 30, 64])
+def test_a_line_that_was_cut_off_was_never_written(root: Workspace, torn: int) -> None:
+    log.extend(root, DIGESTS[:2])
+    path = log.file(root)
+    whole = path.read_bytes()
+    path.write_bytes(whole + (DIGESTS[2].hex().encode() + b"\n")[:torn])
+    assert log.read(path) == DIGESTS[:2]
+    log.extend(root, DIGESTS[2:4])
+    assert log.read(path) == DIGESTS[:4]
+    assert path.stat().st_size == 4 * 65
+
+
+@pytest.mark.parametrize("wrong", [b"G" * 64 + b"\n", b"a" * 65, b"A" * 64 + b"\n"])
+def test_a_line_that_is_no_digest_is_named(root: Workspace, wrong: bytes) -> None:
+    log.extend(root, DIGESTS[:2])
+    path = log.file(root)
+    path.write_bytes(path.read_bytes() + wrong)
+    before = path.read_bytes()
+    for read in (lambda: log.read(path), lambda: log.extend(root, DIGESTS[3:4])):
+        with pytest.raises(EvidenceError, match="line 3: not a sha256"):
+            read()
+    assert path.read_bytes() == before
+
+
+def test_a_signed_head_is_read_back_and_is_nobody_elses(root: Workspace) -> None:
+    head = log.extend(root, DIGESTS[:5])
+    note = log.checkpoint(head, "pipeline", PUBLIC, KEY.sign)
+    said = log.read_checkpoint(note, "note")
+    assert (said.origin, said.head, said.signer) == (log.ORIGIN, head, "pipeline")
+    assert log.signed_by(said, PUBLIC, _good)
+    assert not log.signed_by(said, bytes(32), _good)
+    other = log.read_checkpoint(note.replace(b"\n5\n", b"\n4\n"), "note")
+    assert not log.signed_by(other, PUBLIC, _good)
+    lines = note.decode().split("\n")
+    assert lines[:2] == [log.ORIGIN, "5"]
+    hashed = sha256(b"pipeline\n\x01" + PUBLIC).digest()[:4]
+    assert base64.b64decode(lines[4].split(" ")[2]) == hashed + KEY.sign("\n".join(lines[:3]).encode() + b"\n")
+
+
+def test_a_log_continues_the_one_it_was_and_no_other(root: Workspace) -> None:
+    head = log.extend(root, DIGESTS[:5])
+    assert log.continues(head, DIGESTS)
+    assert log.continues(head, DIGESTS[:5])
+    assert not log.continues(head, DIGESTS[:4])
+    assert not log.continues(head, [DIGESTS[8], *DIGESTS[1:]])
+    assert log.continues(log.Head(0, merkle.EMPTY), [])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b"\xff",
+        b"origin\n5\nAAAA\n\n",
+        lambda note: note + b"\n",
+        lambda note: note.replace(b"\n5\n", b"\n05\n"),
+        lambda note: note.replace("—".encode(), b"-"),
+        lambda note: note.replace(b" pipeline ", b" "),
+        lambda note: note + note.split(b"\n\n")[1],
+    ],
+)
+def test_what_is_no_note_is_refused(wrong: object) -> None:
+    note = log.checkpoint(log.Head(5, merkle.root(DIGESTS[:5])), "pipeline", PUBLIC, KEY.sign)
+    with pytest.raises(EvidenceError, match=r"^note: not a checkpoint"):
+        log.read_checkpoint(wrong(note) if callable(wrong) else wrong, "note")
