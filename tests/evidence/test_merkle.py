@@ -158,6 +158,20 @@ def test_a_log_that_was_rewritten_continues_nothing(size: int) -> None:
     assert not merkle.continues(0, merkle.EMPTY, size, tree.root, [])
 
 
+def test_what_is_no_hash_is_no_node() -> None:
+    """Two nodes of 31 and 33 bytes, cut where the right ones meet, would hash to the right root."""
+    leaves = some_leaves(4)
+    tree, hashed = merkle.Tree(leaves), [merkle.leaf(leaf) for leaf in leaves]
+    first, second = hashed[0] + hashed[1][:1], hashed[1][1:]
+    assert merkle.node(first, second) == merkle.node(hashed[0], hashed[1])
+    above = tree.path(0)[1]
+    assert merkle.root_of_path(first, 0, 4, [second, above]) is None
+    assert merkle.root_of_pair(first, second, 0, 4, [above]) is None
+    assert merkle.root_of_pair(hashed[0], hashed[1], 0, 4, [above + b"x"]) is None
+    assert merkle.root_of_path(b"", 0, 1, []) is None
+    assert not merkle.continues(1, b"", 1, b"", [])
+
+
 def altered(proof: list[bytes]) -> list[list[bytes]]:
     """Proofs of one node more, one less, two in another order, one with a bit changed."""
     rng = random.Random(len(proof))

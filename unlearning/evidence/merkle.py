@@ -111,7 +111,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 def root_of_path(hashed: bytes, at: int, size: int, path: Sequence[bytes]) -> bytes | None:
     """The root that an inclusion proof leads to from a leaf's hash; None if it is no proof of that place."""
-    if not 0 <= at < size or len(path) != path_length(at, size):
+    if not 0 <= at < size or len(path) != path_length(at, size) or not _whole(hashed, *path):
         return None
     last = size - 1
     for above in path:
@@ -124,7 +124,7 @@ def root_of_path(hashed: bytes, at: int, size: int, path: Sequence[bytes]) -> by
 
 def root_of_pair(left: bytes, right: bytes, at: int, size: int, path: Sequence[bytes]) -> bytes | None:
     """The root that the proof of two neighbours leads to from their leaves' hashes; None if it is no such proof."""
-    if not 0 <= at < size - 1:
+    if not 0 <= at < size - 1 or not _whole(left, right, *path):
         return None
     k = _split(size)
     if at + 1 == k:
@@ -142,7 +142,7 @@ def root_of_pair(left: bytes, right: bytes, at: int, size: int, path: Sequence[b
 
 def continues(earlier: int, earlier_root: bytes, size: int, root: bytes, path: Sequence[bytes]) -> bool:
     """Whether a tree of `size` leaves continues one of `earlier` leaves, section 2.1.4.2. Nothing continues nothing."""
-    if not 1 <= earlier <= size:
+    if not 1 <= earlier <= size or not _whole(earlier_root, root, *path):
         return False
     if earlier == size:
         return not path and earlier_root == root
@@ -174,6 +174,11 @@ def path_length(at: int, size: int) -> int:
         at, size = (at, k) if at < k else (at - k, size - k)
         length += 1
     return length
+
+
+def _whole(*hashes: bytes) -> bool:
+    """Whether each is a hash: of other lengths, two nodes could be cut in another place and hash the same."""
+    return all(len(one) == SIZE for one in hashes)
 
 
 def _split(size: int) -> int:
