@@ -142,10 +142,10 @@ def root_of_pair(left: bytes, right: bytes, at: int, size: int, path: Sequence[b
 
 def continues(earlier: int, earlier_root: bytes, size: int, root: bytes, path: Sequence[bytes]) -> bool:
     """Whether a tree of `size` leaves continues one of `earlier` leaves, section 2.1.4.2. Nothing continues nothing."""
-    if not 1 <= earlier <= size or not _whole(earlier_root, root, *path):
-        return False
-    if earlier == size:
+    if earlier == size >= 1:
         return not path and earlier_root == root
+    if not 1 <= earlier < size or not _whole(earlier_root, root, *path):
+        return False
     proof = list(path) if earlier & (earlier - 1) else [earlier_root, *path]
     if not proof:
         return False
