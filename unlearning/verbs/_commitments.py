@@ -22,7 +22,7 @@ def of_batch(batch: BatchFolder, dataset: str, key: bytes, names: Iterable[str] 
     """Some of the four sets, by name. `dataset` is what was stored when the batch was resolved, purged since or not.
 
     key  of the data set, 32 bytes
-    Raises ManifestError or DataError where a set's file, or the tokens of a data set that has changed since, are missing.
+    Raises ManifestError or DataError where a set's file, or the tokens of a data set that has changed, are missing.
     """
     return {name: _of(name, batch, dataset, key) for name in names}
 
@@ -42,8 +42,8 @@ def _of(name: str, batch: BatchFolder, dataset: str, key: bytes) -> Committed:
         index.read(path.parent)  # for its own sentence where there is none, or a damaged one
         if digests.of_file(path) != version:
             raise DataError(
-                f"data set {dataset!r} has changed since batch {batch.key} was resolved, and no tokens of it were kept; "
-                "nothing can be said of what it held"
+                f"data set {dataset!r} has changed since batch {batch.key} was resolved, and no tokens of it were "
+                "kept; nothing can be said of what it held"
             )
         return path
 
