@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from unlearning import yaml_text
 from unlearning.errors import ParamsError
 from unlearning.log import Bars, say
 from unlearning.params import Params, override
@@ -94,7 +93,7 @@ def _study_part(options: argparse.Namespace) -> int:
 
 
 def _values(text: str) -> list[Any]:
-    values = [yaml.safe_load(part) for part in text.split(",") if part.strip()]
+    values = [yaml_text.parse(part) for part in text.split(",") if part.strip()]
     if not all(isinstance(value, bool | int | float | str) for value in values):
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a list of values; 0.05,0.1,0.2, say, is right")
     return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 import rfc8785
 
+from unlearning import json_text
 from unlearning.errors import StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: a limit on the size of one file
@@ -51,7 +51,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON at `path`; NaN and infinity are refused. Raises StorageError when it is missing or not JSON."""
+    """The JSON at `path`, strictly. Raises StorageError when it is missing or not JSON."""
     try:
         return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
@@ -59,11 +59,11 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
-    """One JSON value; NaN and infinity are refused. Raises StorageError naming `where`."""
+    """One JSON value, strictly (unlearning/json_text.py). Raises StorageError naming `where`."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
-        raise StorageError(f"{where}: not JSON ({error})") from None
+        return json_text.parse(text)
+    except json_text.NotJson as error:
+        raise StorageError(f"{where}: {error}") from None
 
 
 def sync_folder(path: Path) -> None:
@@ -150,7 +150,3 @@ def refused(error: OSError, path: Path) -> StorageError:
     if error.errno in FULL:
         return StorageError(f"{path}: the disk is full; what stood there before is untouched, free space and run again")
     return StorageError(f"{path}: cannot be written ({error.strerror or error}); what stood there before is untouched")
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")

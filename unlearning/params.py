@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_serializer, model_validator
 
-from unlearning import digests
+from unlearning import digests, yaml_text
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
+from unlearning.retention import Purge
 from unlearning.rules import (
     OPTIONAL,
     EpsilonScore,
@@ -253,6 +253,7 @@ class Params(Section):
     suppress: Suppress = Field(Suppress(), description="what is withheld until a batch is promoted, if it is asked for")
     resolve: Resolve = Field(Resolve(), description="what of a request needs somebody's word; default: near duplicates")
     tombstones: Tombstones = Field(Tombstones(), description="how what was forgotten is kept out of a later ingest")
+    purge: Purge = Field(Purge(), description="when stored copies of what was forgotten go, and the models that knew it")
 
     @model_serializer(mode="wrap")
     def _what_says_nothing_is_not_named(self, handler: Any) -> dict[str, Any]:
@@ -283,9 +284,9 @@ def override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ParamsError(f"--set {text[:80]!r}: KEY=VALUE is right, unlearn.budget.steps=8, say")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ParamsError(f"--set {text[:80]!r}: the value is not YAML") from None
+        return key, yaml_text.parse(value)
+    except yaml_text.NotYaml as error:
+        raise ParamsError(f"--set {text[:80]!r}: the value is {error}") from None
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:

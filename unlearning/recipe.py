@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer
 
+from unlearning import yaml_text
 from unlearning.errors import ParamsError
 
 
@@ -82,11 +82,13 @@ class Recipe(BaseModel):
 def read_mapping(path: Path, keys: Iterable[str], absent: str) -> dict[str, Any]:
     """The mapping in a YAML file. Raises ParamsError, of a file that is not there in the words `absent`."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml_text.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path}: {absent}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from None
+    except UnicodeDecodeError:
+        raise ParamsError(f"{path}: not YAML (not UTF-8 text)") from None
+    except yaml_text.NotYaml as error:
+        raise ParamsError(f"{path}: {error}") from None
     if not isinstance(tree, dict):
         raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(keys))} is expected")
     return tree

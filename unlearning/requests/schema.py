@@ -12,11 +12,11 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from unlearning import files
+from unlearning import files, json_text
 from unlearning.digests import of_bytes
 from unlearning.errors import RequestError, StorageError
 from unlearning.params import Goal
@@ -183,17 +183,9 @@ def parse(text: str, where: str) -> Filed:
     if len(text) > MAX_BODY:
         raise RequestError(f"{where}: a request of more than {MAX_BODY} bytes; split it")
     try:
-        tree = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        depth = _depth(tree)
-    except RecursionError:
-        depth = MAX_DEPTH + 1
-    except RequestError as error:
-        raise RequestError(f"{where}: {error}") from None
-    except ValueError as error:
-        message = error.msg if isinstance(error, json.JSONDecodeError) else "cannot be read"
-        raise RequestError(f"{where}: not JSON ({message}); one object in braces is right") from None
-    if depth > MAX_DEPTH:
-        raise RequestError(f"{where}: nested deeper than {MAX_DEPTH}; a request needs 3")
+        tree = json_text.parse(text, deepest=MAX_DEPTH)
+    except json_text.NotJson as error:
+        raise RequestError(f"{where}: {error}; one object in braces is right") from None
     try:
         body = files.canonical(tree)
         # The canonical spelling is what is validated, stored and hashed, so that no two readers can disagree.
@@ -202,24 +194,6 @@ def parse(text: str, where: str) -> Filed:
         raise RequestError(f"{where}: {_sentence(error)}") from None
     except (StorageError, UnicodeEncodeError):
         raise RequestError(f"{where}: holds a number or text that JSON cannot carry exactly") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(f"key {twice[:40]!r} stands there twice; once is right")
-    return tree
-
-
-def _no_constant(name: str) -> Any:
-    raise RequestError(f"{name} is not a JSON number")
-
-
-def _depth(tree: Any) -> int:
-    inside = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    return 1 + max((_depth(part) for part in inside), default=0)
 
 
 def _sentence(error: ValidationError) -> str:
