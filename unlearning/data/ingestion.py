@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from unlearning import digests, files
-from unlearning.data import index, pictures, shards, tombstones
+from unlearning.data import decoding, index, pictures, shards, tombstones
 from unlearning.data.sources import Item, Source, Split
 from unlearning.data.tombstones import Tier, Tombstones
 from unlearning.errors import DataError
@@ -81,8 +81,7 @@ def ingest(source: Source, name: str, folder: Path, log: Log, gone: Tombstones |
 def _survey(source: Source, log: Log, gone: Tombstones | None) -> tuple[list[_Seen], dict[int, Tier]]:
     """What is to be stored, and the places in the source of what must not be."""
     seen, left_out, total = list[_Seen](), dict[int, Tier](), len(source)
-    for number, item in enumerate(source):
-        image = pictures.decode(item.content, item.origin)
+    for number, (item, image) in enumerate(decoding.decoded(source)):
         pixels, content = pictures.pixel_sha256(image), digests.of_bytes(item.content)
         tier = None if gone is None else gone.tier(content, pixels, image)
         if tier is not None:

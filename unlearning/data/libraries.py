@@ -39,7 +39,7 @@ class Digits:
     def __iter__(self) -> Iterator[Item]:
         for number, (pixels, label) in enumerate(zip(self._pixels, self._labels, strict=True)):
             subject = label if self._subject_from == "class" else ""
-            yield Item("", "png", as_png(Image.fromarray(pixels)), label, subject, f"load_digits {number}", None)
+            yield Item("", "png", as_png(Image.fromarray(pixels)), label, subject, f"load_digits {number}", None, False)
 
 
 class TorchVision:
@@ -83,7 +83,7 @@ class TorchVision:
                 image, target = part[number]
                 label = plain(names[target] if names else int(target), "class", f"{self._name} {split} {number}")
                 subject = label if self._subject_from == "class" else ""
-                yield Item("", "png", as_png(image), label, subject, f"{self._name} {split} {number}", split)
+                yield Item("", "png", as_png(image), label, subject, f"{self._name} {split} {number}", split, False)
 
     def _fetch(self, kind: Any, choice: dict[str, Any]) -> Any:
         try:

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from unlearning import digests
 from unlearning.errors import DataError
@@ -35,6 +35,8 @@ def decode(content: bytes, where: str) -> Image.Image:
             return image
     except DataError:
         raise
+    except UnidentifiedImageError:  # its message is about this process, not about the picture
+        raise DataError(f"{where}: not a picture that can be decoded as {', '.join(FORMATS)} (none of them)") from None
     except Exception as error:  # a decoder may raise anything on hostile bytes
         raise DataError(
             f"{where}: not a picture that can be decoded as {', '.join(FORMATS)} ({' '.join(str(error).split())[:120]})"

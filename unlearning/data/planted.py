@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from unlearning import digests
-from unlearning.data import pictures
+from unlearning.data import decoding, pictures
 from unlearning.data.sources import Item, Source, Split, as_png
 from unlearning.errors import DataError
 
@@ -97,5 +97,5 @@ def _content(picture: str) -> bytes:
     if not path.is_file():
         raise DataError(f"{picture}: no picture to plant; tshirt, letters, flower or the path of a picture is right")
     content = path.read_bytes()
-    pictures.decode(content, path.name)
+    decoding.decode(content, path.name)
     return content

@@ -39,6 +39,7 @@ class Item:
     subject: str  # "" where there is none
     origin: str  # where in the source, stored beside the image and nowhere else
     split: Split | None  # None: the source has no split of its own
+    foreign: bool = True  # False: this process has encoded it itself, from pixels
 
 
 class Source(Protocol):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from unlearning import digests
-from unlearning.data import index, neighbours, pictures, tombstones
+from unlearning.data import decoding, index, neighbours, pictures, tombstones
 from unlearning.errors import DataError
 from unlearning.workspace import Workspace
 
@@ -34,7 +34,7 @@ def run(content: bytes, dataset: str, workspace: Workspace, near: int | None = N
         raise DataError(f"data set name {dataset[:80]!r}: 1 to 64 of a-z, 0-9, dot, underscore, hyphen is right")
     if near is not None and not 0 <= near <= MOST_BITS:
         raise DataError(f"near: {near} bits of 64; 0 to {MOST_BITS} are right, beyond that most pictures are near")
-    image = pictures.decode(content, "the picture")
+    image = decoding.decode(content, "the picture")
     table = index.read(workspace.dataset(dataset))
     same_bytes = pc.equal(table["sha256"], digests.of_bytes(content))
     same_pixels = pc.and_not(pc.equal(table["pixel_sha256"], pictures.pixel_sha256(image)), same_bytes)
