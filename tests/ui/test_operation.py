@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.soak.home import Home
-from tests.ui import browser
 from tests.ui.browser import Page
 from tests.ui.webserver import serving, visit
 
@@ -39,19 +38,6 @@ def home(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
 def dagster(home: Home) -> Iterator[str]:
     with serving("tests.soak.definitions", home.path, home.env) as address:
         yield address
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    if browser.executable() is None:
-        pytest.skip("there is no browser: tests/ui/install.sh gets one")
-    with browser.page(tmp_path) as tab:
-        yield tab
-
-
-@pytest.fixture(scope="session")
-def pictures(repository: Path) -> Path:
-    return repository / "var" / "screenshots"
 
 
 def test_two_lines_stand_side_by_side(page: Page, dagster: str, pictures: Path) -> None:

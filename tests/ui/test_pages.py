@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines.tiny import demo, tiny_params
-from tests.ui import browser
 from tests.ui.browser import Page
 from tests.ui.webserver import serving, visit
 
@@ -35,19 +34,6 @@ def dagster(home: Path, repository: Path) -> Iterator[str]:
     env = {**os.environ, "DAGSTER_HOME": str(home / "var" / "dagster"), "PYTHONPATH": str(repository)}
     with serving("pipelines.definitions", home, env) as address:
         yield address
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    if browser.executable() is None:
-        pytest.skip("there is no browser: tests/ui/install.sh gets one")
-    with browser.page(tmp_path) as tab:
-        yield tab
-
-
-@pytest.fixture(scope="session")
-def pictures(repository: Path) -> Path:
-    return repository / "var" / "screenshots"
 
 
 def test_the_asset_page_shows_the_unlearned_checkpoint(page: Page, dagster: str, pictures: Path) -> None:

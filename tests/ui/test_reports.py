@@ -5,7 +5,6 @@ Pictures are kept under var/screenshots of the checkout, to be looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 from tests.evaluation.tiny_report import report, told
-from tests.ui import browser
 from tests.ui.browser import Page
 from unlearning import files
 from unlearning.report import page as report_page
@@ -25,14 +23,6 @@ pytestmark = pytest.mark.ui
 
 ROLES = ("original", "unlearned", "reference")
 WIDE, NARROW = 1050, 400
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if browser.executable() is None:
-        pytest.skip("there is no browser: tests/ui/install.sh gets one")
-    with browser.page(tmp_path_factory.mktemp("browser")) as found:
-        yield found
 
 
 def attacked(batch: str) -> dict[str, Any]:
