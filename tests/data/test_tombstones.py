@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from tests.toy_batch import snapshot
+from tests.toy_pictures import saved, soft
 from unlearning import files
 from unlearning.data import index, pictures, tombstones
 from unlearning.errors import DataError, EvidenceError
@@ -22,23 +21,10 @@ FORGOTTEN, KEPT = 1_000, 40
 ENCODINGS = {"png": {}, "bmp": {}, "webp": {"lossless": True, "quality": 0, "method": 0}}
 
 
-def _picture(seed: int, side: int = 12, cells: int = 4) -> Image.Image:
-    """Soft shapes that no other seed gives."""
-    rng = np.random.default_rng(seed)
-    levels = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-    return Image.fromarray(levels).resize((side, side), Image.Resampling.BICUBIC)
-
-
-def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, form.upper(), **options)
-    return sink.getvalue()
-
-
 def _folder(home: Path, seeds: range, form: str = "png", side: int = 12, cells: int = 4, **options: object) -> Path:
     (home / "all").mkdir(parents=True)
     for seed in seeds:
-        (home / "all" / f"{seed:05d}.{form}").write_bytes(_encoded(_picture(seed, side, cells), form, **options))
+        (home / "all" / f"{seed:05d}.{form}").write_bytes(saved(soft(seed, side, cells), form.upper(), **options))
     return home
 
 
@@ -62,7 +48,7 @@ def test_a_thousand_re_encoded_without_loss_are_all_kept_out(
     done = ingest.run(str(source), f"again-{form}", workspace, silent)
     assert done.described["images"] == KEPT
     assert done.described["forgotten_before"] == {"bytes" if form == "png" else "pixels": FORGOTTEN}
-    kept = {pictures.pixel_sha256(_picture(seed)) for seed in range(FORGOTTEN, FORGOTTEN + KEPT)}
+    kept = {pictures.pixel_sha256(soft(seed, 12, 4)) for seed in range(FORGOTTEN, FORGOTTEN + KEPT)}
     assert set(index.read(workspace.dataset(f"again-{form}"))["pixel_sha256"].to_pylist()) == kept
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from tests.toy_batch import fake_training, file_requests, request_body, request_id, snapshot, toy_params
+from tests.toy_pictures import saved, soft
 from unlearning import digests, files
 from unlearning.__main__ import main
 from unlearning.data import index, manifest, neighbours
@@ -27,26 +26,15 @@ NEAR, PLAIN = request_id(1), request_id(2)
 INCLUDE = {"mode": "include", "threshold": 8}
 
 
-def soft(seed: int) -> Image.Image:
-    levels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(levels).resize((32, 32), Image.Resampling.BICUBIC)
-
-
-def saved(image: Image.Image, form: str, **options: Any) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, form, **options)
-    return sink.getvalue()
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A data set of twelve pictures, and of the first two a copy with loss."""
     tree = tmp_path / "pictures" / "all"
     tree.mkdir(parents=True)
     for seed in range(12):
-        (tree / f"p{seed:02d}.png").write_bytes(saved(soft(seed), "PNG"))
+        (tree / f"p{seed:02d}.png").write_bytes(saved(soft(seed, 32), "PNG"))
     for seed in range(2):
-        (tree / f"q{seed:02d}.jpg").write_bytes(saved(soft(seed), "JPEG", quality=85))
+        (tree / f"q{seed:02d}.jpg").write_bytes(saved(soft(seed, 32), "JPEG", quality=85))
     workspace = Workspace(tmp_path / "var")
     ingest.run(str(tree.parent), "toys", workspace, silent)
     return workspace
@@ -59,7 +47,7 @@ def params(repository: Path) -> Params:
 
 def key_of(workspace: Workspace, seed: int, copy: bool = False) -> str:
     table = index.read(workspace.dataset("toys"))
-    content = saved(soft(seed), "JPEG", quality=85) if copy else saved(soft(seed), "PNG")
+    content = saved(soft(seed, 32), "JPEG", quality=85) if copy else saved(soft(seed, 32), "PNG")
     key: str = table["key"][table["sha256"].to_pylist().index(digests.of_bytes(content))].as_py()
     return key
 

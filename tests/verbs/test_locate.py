@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from tests.toy_batch import archive, png, snapshot, toy_workspace
+from tests.toy_pictures import saved, soft
 from unlearning.__main__ import main
 from unlearning.data import index, tombstones
 from unlearning.errors import DataError
@@ -34,25 +34,17 @@ def test_bytes_pixels_or_nothing(tmp_path: Path) -> None:
     assert snapshot(workspace.root) == before
 
 
-def _soft(seed: int) -> Image.Image:
-    levels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(levels).resize((48, 48), Image.Resampling.BICUBIC)
-
-
-def _saved(image: Image.Image, form: str, **options: int) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, form, **options)
-    return sink.getvalue()
-
-
 def test_near_ones_nearest_first_and_none_of_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     workspace = Workspace(tmp_path / "var")
-    entries = [(f"{seed}.png", _saved(_soft(seed), "PNG")) for seed in range(10)]
-    entries += [("twin.jpg", _saved(_soft(4), "JPEG", quality=90)), ("worse.jpg", _saved(_soft(4), "JPEG", quality=9))]
+    entries = [(f"{seed}.png", saved(soft(seed, 48), "PNG")) for seed in range(10)]
+    entries += [
+        ("twin.jpg", saved(soft(4, 48), "JPEG", quality=90)),
+        ("worse.jpg", saved(soft(4, 48), "JPEG", quality=9)),
+    ]
     ingest.run(str(archive(tmp_path / "all.tar", *entries)), "soft", workspace, silent)
     before = snapshot(workspace.root)
-    asked = _soft(4).resize((40, 40), Image.Resampling.BICUBIC)
-    found = locate.run(_saved(asked, "PNG"), "soft", workspace, near=8)
+    asked = soft(4, 48).resize((40, 40), Image.Resampling.BICUBIC)
+    found = locate.run(saved(asked, "PNG"), "soft", workspace, near=8)
     assert (found["bytes"], found["pixels"]) == ([], [])
     assert set(found["perceptual"]) == {"4", "twin", "worse"}
     one = tombstones.perceptual_hash(asked)
