@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unlearning import digests, files
+from unlearning import digests, files, tensor_files
 from unlearning.errors import CheckpointError, StorageError
 from unlearning.generators import _weights
 from unlearning.generators._weights import Source
@@ -190,6 +190,8 @@ def _context(path: Path, tokens: int, prompt: str) -> tuple[Tensor, dict[str, st
 def _embedded(path: Path, tokens: int, prompt: str) -> Tensor:
     """As diffusers' pipeline does: padded to the tokenizer's length, the text encoder's last hidden state."""
     transformers: Any = importlib.import_module("transformers")
+    for weights in sorted((path / "text_encoder").glob("*.safetensors")):
+        tensor_files.check(weights, str(weights))  # the library looks at none of it before it reads all of it
     try:
         tokenizer = transformers.CLIPTokenizer.from_pretrained(path / "tokenizer", local_files_only=True)
         # never a pickle: a folder with text_encoder/pytorch_model.bin alone is refused

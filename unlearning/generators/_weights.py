@@ -7,18 +7,16 @@ file is never looked at again.
 from __future__ import annotations
 
 import hashlib
-from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from unlearning import digests, files
+from unlearning import conversion, digests, files, tensor_files
 from unlearning.errors import CheckpointError, StorageError
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
@@ -121,27 +119,22 @@ def _read_folder(path: Path) -> Source:
 
 
 def _safetensors(file: BinaryIO, path: Path) -> dict[str, Tensor]:
+    content = file.read()
+    tensor_files.check(content, str(path))
     try:
-        return safetensors.torch.load(file.read())
+        return safetensors.torch.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file ({error})") from None
 
 
 def _archive(file: BinaryIO, path: Path) -> dict[str, Tensor]:
     try:
-        # Training scripts store their command line beside the weights; a Namespace is a bag of values, it runs nothing.
-        with torch.serialization.safe_globals([Namespace]):
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+        tensors = conversion.tensors(file, str(path), _WRAPPERS)
+    except conversion.Unreadable as error:
         raise CheckpointError(
-            f"{path}: damaged, or not readable without running pickle, which is never done ({type(error).__name__}); "
+            f"{path}: damaged, or not readable without running pickle, which is never done ({error}); "
             f"a state dict of tensors, or safetensors, is right"
         ) from None
-    held = loaded if isinstance(loaded, Mapping) else {}
-    for wrapper in _WRAPPERS:
-        if isinstance(held.get(wrapper), Mapping):
-            held = held[wrapper]
-    tensors = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(
             f"{path}: no tensors by name at the top or under {' or '.join(map(repr, _WRAPPERS))}; a state dict is right"

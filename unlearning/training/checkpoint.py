@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from unlearning import digests, files
+from unlearning import digests, files, tensor_files
 from unlearning.contracts import Generator, GeneratorRecipe
 from unlearning.errors import CheckpointError, ParamsError, StorageError
 from unlearning.recipe import Choice
@@ -122,6 +122,7 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: there is no such checkpoint file") from None
     if digests.of_bytes(content) != sha256:
         raise CheckpointError(f"{path}: damaged, its sha256 is not the recorded {sha256[:12]}; restore or remake it")
+    tensor_files.check(content, str(path))
     try:
         return safetensors.torch.load(content)
     except SafetensorError as error:

@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from unlearning import digests
+from unlearning import conversion, digests, tensor_files
 from unlearning.errors import CheckpointError
 
 _SHA256 = re.compile(r"-([0-9a-f]{8})$")
@@ -35,22 +34,21 @@ class Found:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Everything in it that is a tensor, by its published name. Raises CheckpointError if it is damaged."""
+        where = self.path.name
         try:
             if self.path.suffix == ".safetensors":
-                return load_file(self.path)
-            loaded = torch.load(self.path, map_location="cpu", weights_only=True)
+                tensor_files.check(self.path, where)
+                held = load_file(self.path)
+            else:
+                with self.path.open("rb") as file:
+                    held = conversion.tensors(file, where, _WRAPPERS)
         except SafetensorError as error:
-            raise CheckpointError(f"{self.path.name}: not a safetensors file ({error})") from None
-        except Exception as error:  # a damaged archive raises whatever its bytes lead to
+            raise CheckpointError(f"{where}: not a safetensors file ({error})") from None
+        except conversion.Unreadable as error:
             raise CheckpointError(
-                f"{self.path.name}: damaged, or not readable without running pickle ({type(error).__name__}); a state "
-                f"dict of tensors is right"
+                f"{where}: damaged, or not readable without running pickle ({error}); a state dict of tensors is right"
             ) from None
-        for wrapper in _WRAPPERS:
-            if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-                loaded = loaded[wrapper]
-        held = loaded if isinstance(loaded, Mapping) else {}
-        return {str(name).removeprefix("module."): value for name, value in held.items() if isinstance(value, Tensor)}
+        return {name.removeprefix("module."): value for name, value in held.items()}
 
 
 def folders(named: Path | None) -> tuple[Path, ...]:
