@@ -16,7 +16,7 @@ import hmac
 import io
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,18 +52,26 @@ class Tombstones:
 
     def tier(self, sha256: str, pixel_sha256: str, image: Image.Image) -> Tier | None:
         """How a picture is known: by its bytes, its pixels, or as near to one; None of one that may be stored."""
-        if _token(self.key, "bytes", sha256) in self.tokens:
+        if self.has_bytes(sha256):
             return "bytes"
-        if _token(self.key, "pixels", pixel_sha256) in self.tokens:
+        if self.has_pixels(pixel_sha256):
             return "pixels"
         if len(self.near) and distances(perceptual_hash(image), self.near).min() <= self.within:
             return "near"
         return None
 
+    def has_bytes(self, sha256: str) -> bool:
+        """Whether these stored bytes were forgotten."""
+        return token(self.key, "bytes", sha256) in self.tokens
 
-def read(workspace: Workspace) -> Tombstones | None:
-    """Every tombstone of a root; None where nothing was forgotten yet. Raises EvidenceError for a damaged file."""
-    paths = sorted(_home(workspace).glob("*.parquet"))
+    def has_pixels(self, pixel_sha256: str) -> bool:
+        """Whether these pixels were forgotten."""
+        return token(self.key, "pixels", pixel_sha256) in self.tokens
+
+
+def read(workspace: Workspace, batches: Collection[str] | None = None) -> Tombstones | None:
+    """Every tombstone of a root, or of some batches; None where nothing was forgotten yet. Raises EvidenceError."""
+    paths = sorted(path for path in _home(workspace).glob("*.parquet") if batches is None or path.stem in batches)
     if not paths:
         return None
     key, tokens, near, within = _key(workspace, make=False), set[bytes](), [_NONE], 0
@@ -85,7 +93,7 @@ def add(workspace: Workspace, batch: str, forget: pa.Table, within: int | None) 
     """
     key = _key(workspace, make=True)
     columns = {
-        name: pa.array([_token(key, name, value) for value in forget[column].to_pylist()], _TOKEN)
+        name: pa.array([token(key, name, value) for value in forget[column].to_pylist()], _TOKEN)
         for name, column in (("bytes", "sha256"), ("pixels", "pixel_sha256"))
     }
     table = pa.table(columns)
@@ -141,7 +149,8 @@ def _table(path: Path) -> pa.Table:
     raise EvidenceError(f"{path}: not a file of tombstones; restore it, or what was forgotten may be ingested again")
 
 
-def _token(key: bytes, what: str, value: str) -> bytes:
+def token(key: bytes, what: str, value: str) -> bytes:
+    """The tombstone of one hash; `what` is `bytes` or `pixels`."""
     return hmac.digest(key, f"{what} {value}".encode(), "sha256")
 
 
