@@ -23,6 +23,7 @@ ALONE = (  # criteria with a check of their own
     "over_forgetting",
     "sibling_retention",
     "earlier",
+    "earlier_purged",  # shown by earlier
 )
 _UNASKED = {  # why a criterion is not among those of a verdict, where it is not the goal
     "sibling_retention": "gates.sibling_retention_at_least is not set",
@@ -97,6 +98,8 @@ def judged(verdict: Verdict, criterion: str, blocking: bool) -> dg.AssetCheckRes
     found = {one.name: one for one in verdict.criteria}
     if criterion == "integrity" and "goal" in found:  # a report without a known goal cannot be judged at all
         found["integrity"] = found["goal"]
+    if criterion == "earlier" and "earlier" not in found and "earlier_purged" in found:
+        found["earlier"] = found["earlier_purged"]
     if criterion not in found:
         return _result(True, blocking, _UNASKED.get(criterion, f"does not apply to the goal {verdict.goal}"), {})
     one = found[criterion]

@@ -212,6 +212,8 @@ def _verify(options: argparse.Namespace) -> int:
     found = verify.run(options.folder)
     for mismatch in found.mismatches:
         sys.stdout.write(f"mismatch: {mismatch}\n")
+    for what in found.purged:
+        sys.stdout.write(f"purged: {what}, as purge/files.json records\n")
     for what in found.not_checked:
         sys.stdout.write(f"not checked: {what}\n")
     word = "verified" if found.verified else f"does NOT verify, {len(found.mismatches)} mismatches"

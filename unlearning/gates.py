@@ -7,7 +7,7 @@ the original's are all refusals.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -51,11 +51,17 @@ class Verdict:
 
 
 def evaluate(
-    report: Mapping[str, Any], gates: Gates, checkpoints: Mapping[str, str], earlier: Iterable[str] = ()
+    report: Mapping[str, Any],
+    gates: Gates,
+    checkpoints: Mapping[str, str],
+    earlier: Iterable[str] = (),
+    purged: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict on `report`, for the checkpoints {original, reference, unlearned: sha256} that really lie there.
 
     earlier  batches whose images the manifest says were forgotten before: each must still be forgotten
+    purged   those of them whose images are gone by a record that was checked, with the sentence that says so: one that
+             the report does not measure is listed and not judged
     """
     goal = str(report.get("goal"))
     criteria = [_integrity(report, checkpoints), *_retention(report, gates)]
@@ -67,7 +73,7 @@ def evaluate(
         criteria.append(
             _said("goal", "fail", f"the report's goal is {goal!r}: unreconstructable or never_seen is right")
         )
-    criteria += _still_forgotten(report, gates, earlier)
+    criteria += _still_forgotten(report, gates, earlier, purged or {})
     criteria += [_attacked(report, kind, advice) for kind, advice in sorted(gates.attacks.items())]
     criteria += [_bounded(report, bound) for bound in gates.metrics]
     passed = all(criterion.status == "pass" for criterion in criteria if criterion.blocking)
@@ -130,12 +136,16 @@ def _never_seen(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
     ]
 
 
-def _still_forgotten(report: Mapping[str, Any], gates: Gates, earlier: Iterable[str]) -> list[Criterion]:
+def _still_forgotten(
+    report: Mapping[str, Any], gates: Gates, earlier: Iterable[str], purged: Mapping[str, str]
+) -> list[Criterion]:
     """The earlier batch of which most came back. One that was not measured refuses; none at all: no criterion."""
     block, threshold = _mapping(report.get("earlier")), gates.earlier_forgetting_drop
     entries = block.get("batches")
     told = {str(one.get("batch")): one for one in map(_mapping, entries if isinstance(entries, list) else [])}
     drops = {key: _drops(told.get(key, {})) for key in sorted({*earlier, *told})}
+    gone = [key for key, found in drops.items() if key in purged and not found]
+    drops = {key: found for key, found in drops.items() if key not in gone}
     for key, found in drops.items():
         if not found or any(drop.value is None for _, drop in found):
             why = told.get(key, {}).get("not_measured") or "the report does not say"
@@ -151,7 +161,17 @@ def _still_forgotten(report: Mapping[str, Any], gates: Gates, earlier: Iterable[
         key=lambda one: one[0].value or 0.0,
         default=None,
     )
-    return [] if worst is None else [_at_most("earlier", worst[0], threshold, f"of what {worst[1]}")]
+    judged = [] if worst is None else [_at_most("earlier", worst[0], threshold, f"of what {worst[1]}")]
+    return [*judged, *_no_longer_measured([purged[key] for key in gone])]
+
+
+def _no_longer_measured(sentences: Sequence[str]) -> list[Criterion]:
+    """What no evaluation can see any more, since its images are purged: no failure, and nothing that was shown."""
+    if not sentences:
+        return []
+    said = f"not measured any more, for the images are purged: {'; '.join(sentences)}"
+    source = "purge records in the forget manifest"
+    return [Criterion("earlier_purged", "pass", False, None, None, None, "", source, said)]
 
 
 def _drops(entry: Mapping[str, Any]) -> list[tuple[str, _Score]]:

@@ -13,7 +13,7 @@ Selected = Literal["sample_key", "content_sha256", "pixel_sha256", "subject", "c
 Profile = Literal["quick", "standard", "audit"]  # how much an evaluation tries
 
 OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
-OPTIONAL = ("policy", "suppress", "tombstones", "resolve")  # sections that are not written where they say nothing
+OPTIONAL = ("policy", "suppress", "tombstones", "resolve", "purge")  # sections that are not written where they say nothing
 
 
 class Section(BaseModel):

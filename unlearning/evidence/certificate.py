@@ -9,12 +9,12 @@ certificate too. No torch: it is composed and checked on an auditor's laptop.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from unlearning import digests, files, gates
 from unlearning.errors import EvidenceError, StorageError
-from unlearning.evidence import claims, exactness, plan
+from unlearning.evidence import claims, exactness, plan, purge
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 from unlearning.rules import OPTIONAL, Gates
@@ -37,7 +37,7 @@ def compose(
     Raises EvidenceError or StorageError if requests, report or thresholds cannot be read.
     """
     report = _report(batch)
-    verdict = judged(report, records, params, forgotten_before(batch))
+    verdict = judged(report, records, params, batch)
     requests = _requests(batch)
     unlearned, planned = records["unlearned_checkpoint"], plan.read(batch)
     exact = _exactness(records, planned["tier"])
@@ -69,16 +69,17 @@ def compose(
 
 
 def judged(
-    report: Mapping[str, Any], records: Mapping[str, Record], params: Mapping[str, Any], earlier: Sequence[str]
+    report: Mapping[str, Any], records: Mapping[str, Record], params: Mapping[str, Any], batch: BatchFolder
 ) -> Verdict:
     """The verdict on the checkpoints in the batch; which weights they hold is read there, not in the report.
 
-    earlier  as `forgotten_before` has it: no report decides what it must have measured
+    Neither does a report decide what it must have measured: the manifest does, and the purge records in it.
     """
     checkpoints = {role: records[f"{role}_checkpoint"].sha256 for role in ROLES}
     weights = {role: _weights(records[f"{role}_checkpoint"]) for role in ROLES}
     bounds = Gates.model_validate(params["gates"])
-    return gates.evaluate({**report, "weights": weights}, bounds, checkpoints, earlier)
+    measured = {**report, "weights": weights}
+    return gates.evaluate(measured, bounds, checkpoints, forgotten_before(batch), purged_before(batch))
 
 
 def forgotten_before(batch: BatchFolder) -> tuple[str, ...]:
@@ -88,6 +89,25 @@ def forgotten_before(batch: BatchFolder) -> tuple[str, ...]:
         return tuple(str(one["batch"]) for one in files.read_json(path).get("earlier", ()))
     except (AttributeError, KeyError, TypeError):
         raise EvidenceError(f"{path}: does not say what was forgotten before") from None
+
+
+def purged_before(batch: BatchFolder) -> dict[str, str]:
+    """Those of them whose images are purged, by the records that its manifest holds; a sentence each.
+
+    A record that says that images are kept for measuring excuses nobody. Raises StorageError or EvidenceError.
+    """
+    home, found = batch.asset("forget_manifest"), dict[str, str]()
+    try:
+        for one in files.read_json(home / "resolution.json").get("earlier", ()):
+            if "purged" in one:
+                key, told = str(one["batch"]), one["purged"]
+                record = purge.parsed(home / "purged" / f"{batch.workspace.batch(key).key}.json", key)
+                kept = record.at(purge.KEPT)
+                if kept is None or not kept.remaining:
+                    found[key] = f"batch {key} (on {record.finished_at[:10]}, last measured in {told['last_measured']})"
+    except (AttributeError, KeyError, TypeError):
+        raise EvidenceError(f"{home}: does not say what was purged before") from None
+    return found
 
 
 def sections_sha256(params: Mapping[str, Any], stage: str) -> str:

@@ -65,6 +65,8 @@ def _of_attacks(report: Mapping[str, Any], verdict: Verdict) -> Iterator[str]:
         if made
         else "resistance to any attack: none was made"
     )
+    purged = [row.sentence for row in verdict.criteria if row.name == "earlier_purged"]
+    yield from (f"that what earlier batches forgot is still forgotten: {sentence}" for sentence in purged)
     judged = {row.name.removeprefix("attack_"): row for row in verdict.criteria if row.name.startswith("attack_")}
     for kind in sorted(made):
         row = judged.get(kind)

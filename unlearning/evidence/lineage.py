@@ -17,6 +17,7 @@ import unlearning
 from unlearning import digests, files
 from unlearning.digests import FileDigest
 from unlearning.errors import EvidenceError, ManifestError, StorageError
+from unlearning.evidence import purge
 from unlearning.params import Params
 from unlearning.stages import STAGES, Stage
 from unlearning.workspace import BatchFolder
@@ -76,10 +77,12 @@ def inputs(stage: Stage, params: Params, batch: BatchFolder) -> dict[str, str]:
 
 
 def current(stage: Stage, params: Params, batch: BatchFolder) -> Record | None:
-    """The record of an asset that is whole and up to date, else None."""
+    """The record of an asset that is whole and up to date, else None. Of a purged batch nothing goes out of date."""
     try:
         record = read(batch, stage.name)
-        if record.key != key(stage, params, batch) or not intact(record, batch):
+        if not purge.begun(batch) and record.key != key(stage, params, batch):
+            return None
+        if not intact(record, batch):
             return None
     except (StorageError, EvidenceError, ManifestError):
         return None
@@ -87,12 +90,16 @@ def current(stage: Stage, params: Params, batch: BatchFolder) -> Record | None:
 
 
 def intact(record: Record, batch: BatchFolder) -> bool:
-    """Whether the asset's files are still the ones recorded."""
-    return digests.of_folder(batch.asset(record.asset)) == record.outputs
+    """Whether the asset's files are still the ones recorded, but for what a purge took out."""
+    return purge.present(batch, record.asset) == record.outputs
 
 
 def require_sound_inputs(stage: Stage, batch: BatchFolder) -> None:
-    """Hash what is about to be read. Raises EvidenceError naming the first input that is not as recorded."""
+    """Hash what is about to be read. Raises EvidenceError naming the first input that is not as recorded.
+
+    Of a purged batch nothing may be read at all: what it was made from is not stored any more.
+    """
+    purge.refuse_made_again(batch)
     for name in stage.inputs:
         if name != "image_dataset" and not intact(read(batch, name), batch):
             raise EvidenceError(

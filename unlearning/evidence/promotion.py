@@ -16,7 +16,7 @@ from typing import Any
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import certificate, history, lineage, plan, suppression, verification
+from unlearning.evidence import certificate, history, lineage, plan, purge, suppression, verification
 from unlearning.evidence.history import Row
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
@@ -73,8 +73,7 @@ def judge(params: Params, batch: BatchFolder, rehash: bool = True) -> Verdict:
     Raises StorageError or EvidenceError where there is nothing to judge.
     """
     records = {f"{role}_checkpoint": _record(batch, f"{role}_checkpoint", rehash) for role in certificate.ROLES}
-    report, before = files.read_json(batch.report), certificate.forgotten_before(batch)
-    return certificate.judged(report, records, params.model_dump(mode="json"), before)
+    return certificate.judged(files.read_json(batch.report), records, params.model_dump(mode="json"), batch)
 
 
 def promote(params: Params, batch: BatchFolder, pending: int | None = None) -> Promotion:
@@ -243,7 +242,7 @@ def _record(batch: BatchFolder, asset: str, rehash: bool) -> Record:
     record = lineage.read(batch, asset)
     if not rehash:
         return record
-    found = digests.of_folder(batch.asset(asset))
+    found = purge.present(batch, asset)
     return replace(record, outputs=found, sha256=digests.of_listing(found))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from unlearning import files
 from unlearning.errors import EvidenceError, StorageError
-from unlearning.evidence import history, promotion
+from unlearning.evidence import history, promotion, purge
 from unlearning.evidence.history import Row
 from unlearning.evidence.promotion import Champion
 from unlearning.workspace import Workspace
@@ -79,6 +79,13 @@ def _servable(workspace: Workspace, model: str, to_version: int, now: Champion, 
         raise EvidenceError(
             f"model {model}: version {to_version} stands on batch {again[0]}, which was rolled back and whose requests "
             f"are open again; seal another batch for them"
+        )
+    gone = [batch for batch in history.in_effect(lines) if purge.begun(workspace.batch(batch))]
+    undone = [batch for batch in gone if batch not in history.in_effect(lines, to_version)]
+    if undone:
+        raise EvidenceError(
+            f"model {model}: version {to_version} was served before batch {undone[0]}, which is purged: its requests "
+            "are done, and nothing could be forgotten for them again; a version that stands on it is right"
         )
     if wanted["sha256"] == now.sha256:
         raise EvidenceError(f"model {model}: version {now.version} serves the checkpoint of version {to_version} now")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError, StorageError, UnlearningError
-from unlearning.evidence import certificate, lineage
+from unlearning.evidence import certificate, lineage, purge
 from unlearning.evidence.lineage import Record
 from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder, Workspace
@@ -34,6 +34,7 @@ class Verification:
     status: str  # issued | refused, as the certificate says
     files: int  # hashed
     mismatches: tuple[str, ...]
+    purged: tuple[str, ...] = ()  # files that the certificate names, and a purge took out as files.json records
     not_checked: tuple[str, ...] = NOT_CHECKED
 
     @property
@@ -68,7 +69,9 @@ def verify(folder: Path) -> Verification:
         mismatches += _params(said, records)
         mismatches += _composed(batch, said, records)
     count = sum(len(record.outputs) for record in records.values())
-    return Verification(batch.key, str(said.get("status"))[:20], count, tuple(dict.fromkeys(mismatches)))
+    purged = _purged(batch, mismatches)
+    once = tuple(dict.fromkeys(mismatches))
+    return Verification(batch.key, str(said.get("status"))[:20], count - len(purged), once, purged)
 
 
 def _certificate(folder: Path) -> Mapping[str, Any]:
@@ -91,7 +94,11 @@ def _observed(batch: BatchFolder, asset: str, mismatches: list[str]) -> dict[str
         return {}
     if batch.lineage(asset).read_bytes() != files.canonical(files.read_json(batch.lineage(asset))) + b"\n":
         mismatches.append(f"lineage/{asset}.json: not canonical JSON, it was edited")
-    found = digests.of_folder(batch.asset(asset))
+    try:
+        found = purge.present(batch, asset)
+    except EvidenceError as error:
+        mismatches.append(str(error))
+        found = digests.of_folder(batch.asset(asset))
     recorded, there = ({file.path: file for file in listing} for listing in (record.outputs, found))
     for path in sorted(recorded.keys() | there.keys()):
         if path not in there:
@@ -108,6 +115,17 @@ def _observed(batch: BatchFolder, asset: str, mismatches: list[str]) -> dict[str
     if record.asset != asset or record.batch != batch.key:
         mismatches.append(f"lineage/{asset}.json: is about {record.asset!r} of batch {record.batch!r}")
     return {asset: replace(record, outputs=found, sha256=sha256)}
+
+
+def _purged(batch: BatchFolder, mismatches: list[str]) -> tuple[str, ...]:
+    """What is not there because it was purged. `_observed` has compared each with its record."""
+    try:
+        purge.read(batch)
+        gone = purge.taken_out(batch)
+    except EvidenceError as error:
+        mismatches.append(str(error))
+        return ()
+    return tuple(f"{one.asset}/{one.path}" for one in gone if not (batch.asset(one.asset) / one.path).exists())
 
 
 def _links(records: Mapping[str, Record]) -> Iterator[str]:

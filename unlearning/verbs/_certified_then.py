@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unlearning import files
-from unlearning.data import manifest
-from unlearning.errors import EvidenceError, StorageError, UnlearningError
-from unlearning.evidence import lineage
+from unlearning.data import manifest, relocation
+from unlearning.errors import DataError, EvidenceError, StorageError, UnlearningError
+from unlearning.evidence import lineage, purge
 from unlearning.verbs._measure import MEAN_PICTURE
-from unlearning.workspace import BatchFolder
+from unlearning.workspace import BatchFolder, Workspace
 
 SETS = {"forget": "train", "forget_holdout": "holdout"}  # set of an evaluation -> split of its images
 ROLES = ("original", "unlearned", MEAN_PICTURE)
@@ -60,6 +60,20 @@ def forgotten(batch: BatchFolder, sha256: str) -> pa.Table:
     raise EvidenceError(f"its forget manifest is not the one that was recorded ({sha256[:12]})")
 
 
+def images(batch: BatchFolder, table: pa.Table) -> tuple[pa.Table, Workspace]:
+    """Rows of its forget manifest, and the root they are read from: ours, or what its purge kept for measuring.
+
+    Raises DataError where one is no longer stored.
+    """
+    purged = purge.begun(batch)
+    home = Workspace(purge.kept(batch)) if purged else batch.workspace
+    found = relocation.found(table, home) if purged else relocation.stored(table, home)
+    if len(found) != len(table):
+        gone = len(table) - len(found)
+        raise DataError(f"{gone} of the {len(table)} images of batch {batch.key} were purged, and none of them is kept")
+    return found, home
+
+
 def recorded(batch: BatchFolder, forget: pa.Table, like: Like) -> dict[str, Then] | None:
     """Set -> what was measured of it; None where the certified report is not whole, or was made otherwise."""
     try:
@@ -85,6 +99,8 @@ def unmeasured(forget: pa.Table) -> dict[str, Then]:
 
 def _set(batch: BatchFolder, forget: pa.Table, name: str, like: Like) -> Then | None:
     path = batch.report.with_name("per_image.parquet")
+    if not path.is_file():  # taken out by a purge, and kept as long as the images are
+        path = purge.kept(batch) / path.name
     read = pq.read_table(path, columns=["key", "model", "draw", like.measure], filters=[("set", "=", name)])
     if not len(read):
         return None

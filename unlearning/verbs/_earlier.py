@@ -68,6 +68,9 @@ def made(params: Params, batch: BatchFolder, subjects: Subjects, known: Nothing 
     look = _Look.of(params, batch.workspace, subjects, known, max(_FEWEST, params.evaluate.max_images // len(said)))
     everything, entries = list[Found](), []
     for number, one in enumerate(said, 1):
+        if "purged" in one:  # nothing is left to draw; its record, and not this report, excuses it
+            entries.append(one)
+            continue
         try:
             sets = list(look.at(batch.workspace.batch(one["batch"]), one["sha256"]))
             told = {found.name: _entry(found, params.evaluate) for found in sets}
@@ -127,7 +130,7 @@ class _Look:
         return sorted(torch.randperm(n, generator=generator(0, "evaluate", "earlier", key, name))[: self.most].tolist())
 
     def _errors(self, other: BatchFolder, name: str, then: Then, rows: Sequence[int]) -> _Errors:
-        images = ImageSet(then.table, self.workspace, self.params.data)
+        images = ImageSet(*_certified_then.images(other, then.table), self.params.data)
         of_today = {role: self.subjects.models[role] for role in ("unlearned", "reference")}
         now = self._measured(name, images, rows, of_today)
         if then.errors is not None:

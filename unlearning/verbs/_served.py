@@ -6,14 +6,16 @@ image to forget of this batch: whoever keeps, holds out or trains must leave it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from unlearning import files
+from unlearning import digests, files
 from unlearning.data import manifest
 from unlearning.errors import EvidenceError, StorageError
-from unlearning.evidence import history, lineage, promotion
+from unlearning.evidence import history, lineage, promotion, purge
 from unlearning.params import Params
 from unlearning.verbs import _ledger
 from unlearning.workspace import BatchFolder
@@ -27,10 +29,12 @@ class Served:
 
     batch: BatchFolder
     sha256: str
+    purged: dict[str, str] | None = None  # once its images are gone: sha256 of its record, the batch that measured last
 
-    def as_json(self) -> dict[str, str]:
-        """{batch, sha256}."""
-        return {"batch": self.batch.key, "sha256": self.sha256}
+    def as_json(self) -> dict[str, Any]:
+        """{batch, sha256}, and `purged` of one whose images are gone."""
+        told = {"batch": self.batch.key, "sha256": self.sha256}
+        return told if self.purged is None else {**told, "purged": self.purged}
 
 
 def before(params: Params, batch: BatchFolder) -> list[Served]:
@@ -59,7 +63,7 @@ def before(params: Params, batch: BatchFolder) -> list[Served]:
             f"{batch.workspace.batch(lost[0]).path}: batch {lost[0]} was forgotten under this model, and its "
             "certificate cannot be read; restore its folder, for its images must be left out from now on"
         )
-    return found
+    return [_purged(one, standing) for one in found]
 
 
 def was_served(batch: BatchFolder) -> bool:
@@ -80,6 +84,39 @@ def forgotten(batch: BatchFolder) -> list[pa.Table]:
     """The forget manifest of the batch, and what was forgotten before it where anything was."""
     tables = [manifest.read(batch.forget)]
     return [*tables, manifest.read(batch.earlier)] if batch.earlier.is_file() else tables
+
+
+def near_to_purged(batch: BatchFolder) -> list[pa.Table]:
+    """Rows that a purge left and that are near to what it removed: they would teach it again.
+
+    Of every batch whose purge this batch's manifest knows of. Raises StorageError where it is not resolved.
+    """
+    told = files.read_json(batch.asset("forget_manifest") / "resolution.json").get("earlier", [])
+    others = [batch.workspace.batch(one["batch"]) for one in told]
+    return [manifest.read(path) for other in others if (path := purge.near(other)).is_file()]
+
+
+def _purged(one: Served, standing: Sequence[str]) -> Served:
+    """With what its purge record says, once nothing is kept of it to measure."""
+    record = purge.read(one.batch)
+    kept = None if record is None else record.at(purge.KEPT)
+    if record is None or (kept is not None and kept.remaining):
+        return one
+    last = one.batch.key
+    for key in standing:
+        if key != last and one.batch.key in _measured(one.batch.workspace.batch(key)):
+            last = key
+    told = {"record_sha256": digests.of_file(purge.file(one.batch)), "last_measured": last}
+    return Served(one.batch, one.sha256, told)
+
+
+def _measured(other: BatchFolder) -> set[str]:
+    """The earlier batches whose images that batch's report measured."""
+    try:
+        block = files.read_json(other.report).get("earlier") or {}
+        return {one["batch"] for one in block.get("batches", ()) if one.get("sets")}
+    except (StorageError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def _manifest(other: BatchFolder) -> str:

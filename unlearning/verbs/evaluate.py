@@ -226,7 +226,8 @@ def _report(
         "method": params.unlearn.model_dump(mode="json"),
         "policy": plan.said(plan.read(batch)),
     }
-    verdict = gates.evaluate(report, params.gates, checkpoints, certificate.forgotten_before(batch))
+    before, purged = certificate.forgotten_before(batch), certificate.purged_before(batch)
+    verdict = gates.evaluate(report, params.gates, checkpoints, before, purged)
     return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}
 
 

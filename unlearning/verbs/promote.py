@@ -6,7 +6,7 @@ from datetime import datetime
 
 from unlearning import files
 from unlearning.data import manifest, tombstones
-from unlearning.evidence import promotion
+from unlearning.evidence import promotion, purge
 from unlearning.evidence.promotion import Promotion
 from unlearning.params import Params
 from unlearning.verbs import _ledger, request, rollback
@@ -21,7 +21,8 @@ def run(params: Params, batch: BatchFolder) -> Promotion:
     """
     rollback.settle(params.model.name, batch.workspace)
     done = promotion.promote(params, batch, _left_out(params, batch))
-    tombstones.add(batch.workspace, batch.key, manifest.read(batch.forget), params.tombstones.perceptual_within)
+    if not purge.begun(batch):  # its images are gone, and its tombstones stand
+        tombstones.add(batch.workspace, batch.key, manifest.read(batch.forget), params.tombstones.perceptual_within)
     request.close_batch(batch, promoted=True, reason="promoted")
     return done
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from unlearning import files
 from unlearning.data import index, manifest
 from unlearning.errors import EvidenceError, ManifestError, RequestError, StorageError
-from unlearning.evidence import lineage
+from unlearning.evidence import lineage, purge
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log
 from unlearning.params import Params
@@ -49,6 +49,9 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         earlier = _served.rows(served)
         if earlier is not None:
             manifest.write(folder / "earlier.parquet", earlier)
+        for one in served:
+            if one.purged is not None:  # its record, which lies here from now on, proves why it cannot be measured
+                files.write_bytes(folder / "purged" / f"{one.batch.key}.json", purge.file(one.batch).read_bytes())
         said = _resolution(params, batch, table, forget, entries, requests, found)
         said |= {"earlier": [one.as_json() for one in served]} if served else {}
         files.write_json(folder / "resolution.json", said)

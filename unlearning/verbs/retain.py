@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unlearning import files
-from unlearning.data import duplicates, index, manifest
+from unlearning.data import duplicates, index, manifest, relocation
 from unlearning.errors import ManifestError
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log
@@ -32,9 +32,10 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         table = index.read(batch.workspace.dataset(params.data.name))
         forget = manifest.read(batch.forget)
         gone = _served.forgotten(batch)  # also what earlier batches forgot: it is stored, and must not be taught again
-        held_out = manifest.minus(manifest.only(table, "holdout"), *gone)
+        near_to_gone = _served.near_to_purged(batch)  # what is purged can be compared with nothing any more
+        held_out = manifest.minus(manifest.only(table, "holdout"), *gone, *near_to_gone)
         holdout, near_held_out = _apart(params, batch, held_out, gone)
-        eligible = manifest.minus(_eligible(params, batch, table, forget), *gone, holdout)
+        eligible = manifest.minus(_eligible(params, batch, table, forget), *gone, *near_to_gone, holdout)
         eligible, near = _apart(params, batch, eligible, gone)
         retain = _balanced(eligible, params.retain)
         for name, rows in (("retain", retain), ("holdout", holdout)):
@@ -101,7 +102,8 @@ def _apart(params: Params, batch: BatchFolder, table: pa.Table, gone: list[pa.Ta
         return table, 0
     kept = table
     for forgotten in gone:
-        same = duplicates.near(kept, forgotten, params.retain.duplicate, batch.workspace, params.data)
+        stored = relocation.stored(forgotten, batch.workspace)
+        same = duplicates.near(kept, stored, params.retain.duplicate, batch.workspace, params.data)
         kept = kept.filter(pc.invert(same))
     return kept, len(table) - len(kept)
 
