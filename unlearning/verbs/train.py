@@ -74,14 +74,16 @@ def _original(params: Params, batch: BatchFolder, log: Log, folder: Path, key: s
         base = _published.converted(params, recipe, published, home, log)
         _link(params, base, folder)
         return dict(checkpoint.describe(base)["facts"])
-    base = home / "base" / key
+    base, told = home / "base" / key, home / "base" / f"{key}.json"
     try:
         checkpoint.load(base, expected=recipe)
         log(Progress("original_checkpoint", 0, 0, note=f"the base trained before is reused ({key[:12]})"))
-        facts = {**checkpoint.describe(base)["facts"], "reused": True}
+        # As they were told when it was trained: a run that was killed before its record leaves no other one.
+        facts = files.read_json(told) if told.is_file() else checkpoint.describe(base)["facts"]
     except CheckpointError:
         with files.new_folder(base) as partial:
             facts = train(partial)
+            files.write_json(told, facts)
     _link(params, base, folder)
     return {**facts, "source": "trained", "base": key}
 
