@@ -7,15 +7,14 @@ what it is in `facts`, which hold no path of this machine.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from PIL import Image
 
-from unlearning import digests
+from unlearning import digests, json_text
 from unlearning.data import pictures, shards
 from unlearning.data.shards import Sample
 from unlearning.errors import DataError
@@ -72,15 +71,22 @@ def opened(address: str, subject_from: str = "none") -> Source:
     if address.startswith("hf:"):
         return libraries.HuggingFace(address.removeprefix("hf:"), subject_from)
     path = Path(address)
-    if path.is_dir():
+    if _is(path.is_dir):
         found = sorted(file for file in path.iterdir() if file.is_file() and shards.is_shard(file))
         return ShardFolder(found, subject_from) if found else PictureFolder(path, subject_from)
-    if path.is_file() and shards.is_shard(path):
+    if _is(path.is_file) and shards.is_shard(path):
         return ShardFolder([path], subject_from)
     raise DataError(
-        f"{address}: no such source; a folder of .tar/.tar.gz shards, a folder CLASS/picture, `digits`, "
+        f"{address[:200]}: no such source; a folder of .tar/.tar.gz shards, a folder CLASS/picture, `digits`, "
         "`torchvision:NAME` or `hf:NAME` is right"
     )
+
+
+def _is(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except OSError:  # no path of this system at all: too long, say
+        return False
 
 
 class ShardFolder:
@@ -203,8 +209,8 @@ def _json(sample: Sample, where: str) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        tree = json_text.parse(text)
+    except json_text.NotJson as error:
         raise DataError(f"{where}: its .json cannot be read ({str(error)[:80]})") from None
     if not isinstance(tree, dict):
         raise DataError(f"{where}: its .json is not an object")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ REQUEST = ("request_id", "controller_id", "goal", "regulation", "kind", "submitt
 SELECTOR = ("selector", "value", "approved_by")
 HEADER = (*REQUEST, *SELECTOR)
 _MAY_BE_EMPTY = frozenset({"dataset", "approved_by"})
+# RFC 4180, section 2: a quote stands around a whole cell, or twice inside of one that has them. Python's reader takes
+# `a"b` as it comes, other readers take it otherwise.
+_CELL = re.compile(r'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)(?:,|\r?\n|\Z)')
 
 
 @dataclass(slots=True)
@@ -55,7 +59,9 @@ def read(text: str, where: str) -> list[tuple[int, dict[str, Any]]]:
 
 def _rows(text: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
     """The number of a row's last line, and its cells by column."""
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    text = text.removeprefix("\ufeff")
+    _refuse_odd_quotes(text, where)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     try:
         for row in reader:
@@ -67,9 +73,20 @@ def _rows(text: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, _cells(row, f"{where} line {reader.line_num}")
     except csv.Error:  # its message may hold a cell
         raise RequestError(
-            f"{where} line {reader.line_num}: not CSV (RFC 4180); a cell that holds a comma, a quote or a line break "
-            f"stands in quotes, and a quote in it twice"
+            f"{where} line {reader.line_num}: a cell is longer than any is; a cell a column is right"
         ) from None
+
+
+def _refuse_odd_quotes(text: str, where: str) -> None:
+    place = 0
+    while place < len(text):
+        cell = _CELL.match(text, place)
+        if cell is None:
+            raise RequestError(
+                f"{where} line {text.count(chr(10), 0, place) + 1}: not CSV (RFC 4180); a cell that holds a comma, a "
+                f"quote or a line break stands in quotes, and a quote in it twice"
+            )
+        place = cell.end()
 
 
 def _cells(row: list[str], where: str) -> dict[str, str]:
