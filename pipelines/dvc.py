@@ -58,6 +58,15 @@ class DvcProject:
         """Record what lies there as the result of these stages. Raises StorageError with DVC's own words."""
         self._run("commit", "--force", *(f"{name}@{batch}" for name in stages))
 
+    def commit_all(self) -> None:
+        """Record what lies there as the result of every stage of every batch. Raises StorageError."""
+        self._run("commit", "--force")
+
+    def collect(self) -> None:
+        """Remove from cache and remote what no batch of this workspace names any more. Raises StorageError."""
+        self._run("push")
+        self._run("gc", "--workspace", "--cloud", "--force")
+
     def push(self, batch: str, stages: Sequence[str], remote: str | None = None) -> None:
         """Copy the bytes to the remote; `remote` is a URL that replaces the folder of .dvc/config."""
         if remote is not None:

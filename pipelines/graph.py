@@ -9,6 +9,7 @@ import dagster as dg
 from pipelines.gating import gate_check, gathered_check, is_a_metric, is_an_attack
 from pipelines.line import Line
 from pipelines.making import OWNERS, stage_asset
+from pipelines.purging import purge_job
 from pipelines.releasing import promotion_asset
 from unlearning.evidence import suppression
 from unlearning.stages import STAGES
@@ -124,9 +125,9 @@ def _checks(line: Line) -> list[dg.AssetChecksDefinition]:
     ]
 
 
-def jobs(line: Line) -> list[dg.UnresolvedAssetJobDefinition]:
-    """The batch from its requests to its promotion; and, meanwhile, its filter."""
-    return [batch_job(line), suppress_job(line)]
+def jobs(line: Line) -> list[dg.UnresolvedAssetJobDefinition | dg.JobDefinition]:
+    """The batch from its requests to its promotion; meanwhile, its filter; and, when it is served, its purge."""
+    return [batch_job(line), suppress_job(line), purge_job(line)]
 
 
 def batch_job(line: Line) -> dg.UnresolvedAssetJobDefinition:

@@ -17,6 +17,7 @@ import unlearning
 from unlearning import (
     command_compare,
     command_intake,
+    command_purge,
     command_request,
     command_sequence,
     command_study,
@@ -75,6 +76,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     command_compare.add(verbs, root)
     command_intake.add(verbs, root)
     command_trace.add(verbs, root)
+    command_purge.add(verbs, root, settings)
     verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.set_defaults(verb=_verify)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines import graph, outbox
+from pipelines import graph, outbox, purging
 from pipelines.automation import alarms, reaping, refusals, sealing
 from pipelines.line import Line
 from pipelines.resources.dvc import Dvc
@@ -49,7 +49,7 @@ def weekly(line: Line) -> dg.ScheduleDefinition:
 
 def of_line(line: Line) -> list[dg.SensorDefinition]:
     """The sensors that belong to one line."""
-    return [_early(line), _refused(line)]
+    return [_early(line), _refused(line), _purges(line)]
 
 
 def of_all_lines() -> list[dg.SensorDefinition]:
@@ -99,6 +99,31 @@ def _refused(line: Line) -> dg.SensorDefinition:
         alarms.sound(batch.workspace, "crashed", now(), line=line.name, batch=key, run=run.run_id)
         context.log.error(f"{key}: run {run.run_id} crashed and is not tried again by itself; start it, it resumes")
         return None
+
+    return evaluate
+
+
+def _purges(line: Line) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=line.called("purges"),
+        job_name=line.called(purging.JOB),
+        minimum_interval_seconds=3600,
+        default_status=_status(line.active),
+        tags=line.tags,
+        description="Purges what a promoted batch forgot once purge.after_days are over, in which it could be rolled "
+        "back; rings where that is not complete after purge.within_days.",
+    )
+    def evaluate(context: dg.SensorEvaluationContext, workbench: Workbench) -> dg.SensorResult:
+        at, rung = now(), set((context.cursor or "").split())
+        overdue = [batch for batch in purging.late(line, workbench, at) if batch.key not in rung]
+        for batch in overdue:
+            alarms.sound(batch.workspace, "purge_late", at, line=line.name, batch=batch.key)
+            context.log.warning(f"{batch.key}: what it forgot should be purged by now, and is not")
+        asked = [purging.asked(line, workbench, batch, at) for batch in purging.due(line, workbench, at)]
+        cursor = " ".join(sorted(rung | {batch.key for batch in overdue}))
+        if not asked:
+            return dg.SensorResult(skip_reason=f"line {line.name}: nothing is to be purged", cursor=cursor)
+        return dg.SensorResult(run_requests=asked, cursor=cursor)
 
     return evaluate
 

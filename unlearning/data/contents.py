@@ -130,7 +130,7 @@ def _guarded(kind: str, found: Iterator[Value]) -> Iterator[Value]:
         yield Value(f"closed_{kind}", None)
 
 
-def _member(name: str, file: IO[bytes], depth: int) -> Iterator[Value]:
+def _member(name: str, file: IO[bytes] | gzip.GzipFile, depth: int) -> Iterator[Value]:
     content = file.read(MAX_VALUE + 1)
     if len(content) > MAX_VALUE:
         yield Value("long_member", None)

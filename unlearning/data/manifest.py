@@ -43,6 +43,11 @@ def minus(table: pa.Table, *others: pa.Table) -> pa.Table:
     return table
 
 
+def together(table: pa.Table, other: pa.Table) -> pa.Table:
+    """The rows of both, each image once."""
+    return pa.concat_tables([table, minus(other, table)])
+
+
 def only(table: pa.Table, split: str) -> pa.Table:
     """The rows of one split, `train` or `holdout`."""
     return table.filter(pc.equal(table["split"], split))

@@ -155,8 +155,13 @@ def features(workspace: Workspace, dataset: str, extractor: str) -> Features:
 def write_features(folder: Path, table: Features, said: dict[str, Any]) -> dict[str, Any]:
     """Keep a feature table [N, F], its rows brought to length 1; features.json, which `said` begins."""
     length = np.linalg.norm(table, axis=1, keepdims=True)
+    return keep_features(folder, (table / np.maximum(length, 1e-12)).astype(np.float32), said)
+
+
+def keep_features(folder: Path, table: Features, said: dict[str, Any]) -> dict[str, Any]:
+    """Keep a feature table as it is, its rows of length 1 already."""
     with files.new_folder(folder) as partial:
-        np.save(partial / "features.npy", (table / np.maximum(length, 1e-12)).astype(np.float32), allow_pickle=False)
+        np.save(partial / "features.npy", table, allow_pickle=False)
         described = {"schema": FEATURES, **said, "features_sha256": digests.of_file(partial / "features.npy")}
         files.write_json(partial / "features.json", described)
     return described

@@ -86,31 +86,38 @@ def keep(workspace: Workspace, dataset: str, rows: pa.Table, home: Workspace) ->
         files.write_json(new / "dataset.json", {**shown, **told})
 
 
-def features_without(workspace: Workspace, dataset: str, before: pa.Table, before_sha256: str) -> int:
-    """Take out of every feature table of a data set what the data set no longer holds; how many rows went.
+def features_without(workspace: Workspace, dataset: str, before: pa.Table, before_sha256: str, batch: str) -> None:
+    """Take out of every feature table of a data set what the data set no longer holds; features.json counts it.
 
     before  the index as it was, and its sha256
-    A table of any other index is read by nobody, and is removed whole: by `unlearning embed` it is made again.
     """
-    now = index.read(workspace.dataset(dataset))
-    sha256 = index.describe(workspace.dataset(dataset))["index_sha256"]
-    rows = pc.is_in(_keys(before), value_set=_keys(now)).to_numpy(zero_copy_only=False)
-    went, home = 0, workspace.root / "features" / dataset
-    for folder in sorted(home.iterdir()) if home.is_dir() else ():
-        if not (folder / "features.json").is_file():
-            continue
-        said = files.read_json(folder / "features.json")
-        if said["index_sha256"] == sha256:
-            continue
-        table = np.load(folder / "features.npy", allow_pickle=False)
-        if said["index_sha256"] == before_sha256:
+    folder = workspace.dataset(dataset)
+    sha256 = index.describe(folder)["index_sha256"]
+    rows = pc.is_in(_keys(before), value_set=_keys(index.read(folder))).to_numpy(zero_copy_only=False)
+    for path in sorted((workspace.root / "features" / dataset).glob("*/features.json")):
+        said = files.read_json(path)
+        if said["index_sha256"] == before_sha256 != sha256:
+            table = np.load(path.with_name("features.npy"), allow_pickle=False)
             told = {name: value for name, value in said.items() if name not in ("schema", "features_sha256")}
-            neighbours.write_features(folder, table[rows], {**told, "index_sha256": sha256})
-            went += int((~rows).sum())
+            notes = [*said.get("purged", []), {"batch": batch, "images": int((~rows).sum())}]
+            neighbours.keep_features(path.parent, table[rows], {**told, "index_sha256": sha256, "purged": notes})
+
+
+def features_left(workspace: Workspace, dataset: str, batch: str) -> tuple[int, int]:
+    """Rows that were taken out for a batch; tables removed whole now, because the index they are of is gone.
+
+    Such a table is read by nobody, and `unlearning embed` makes it again.
+    """
+    sha256 = index.describe(workspace.dataset(dataset))["index_sha256"]
+    rows = stale = 0
+    for path in sorted((workspace.root / "features" / dataset).glob("*/features.json")):
+        said = files.read_json(path)
+        if said["index_sha256"] != sha256:
+            shutil.rmtree(path.parent)
+            stale += 1
         else:
-            went += len(table)
-            shutil.rmtree(folder)
-    return went
+            rows += sum(int(one["images"]) for one in said.get("purged", []) if one["batch"] == batch)
+    return rows, stale
 
 
 def recover(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What was removed of a batch after its promotion, what is left and until when: `<batch>/purge/`. No torch.
 
     purge.json   a line a location: how many copies were found, removed, are left, until when, and why
+    progress.json the same while a purge is under way; what was killed is finished from it
     files.json   what was taken out of hashed assets, each with the sha256 that its record and the certificate name
     near.parquet images that stay and are near duplicates of what went: no later batch may keep or teach them
     kept/        the images, as long as they are kept for measuring; laid out as a root of its own
@@ -119,7 +120,7 @@ def near(batch: BatchFolder) -> Path:
 
 def begun(batch: BatchFolder) -> bool:
     """Whether it was begun: then nothing of the batch is made again, and it is not rolled back."""
-    return file(batch).is_file()
+    return file(batch).is_file() or _progress(batch).is_file()
 
 
 def status(locations: Sequence[Location], scan: Scan) -> str:
@@ -133,17 +134,33 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
+def note(batch: BatchFolder, purged: Purged) -> None:
+    """How far it has come, in one step."""
+    files.write_json(_progress(batch), {"schema": SCHEMA, **asdict(purged)})
+
+
 def write(batch: BatchFolder, purged: Purged) -> None:
-    """Replace purge.json in one step."""
+    """Replace purge.json in one step: the purge ended, whatever it left."""
     files.write_json(file(batch), {"schema": SCHEMA, **asdict(purged)})
+    end(batch)
+
+
+def end(batch: BatchFolder) -> None:
+    """purge.json says all that there is to say."""
+    _progress(batch).unlink(missing_ok=True)
+
+
+def under_way(batch: BatchFolder) -> Purged | None:
+    """How far one has come that did not end; None where none is. Raises EvidenceError."""
+    return parsed(_progress(batch), batch.key, ended=False) if _progress(batch).is_file() else None
 
 
 def read(batch: BatchFolder) -> Purged | None:
-    """purge.json; None where none was begun. Raises EvidenceError where it is not one of this batch."""
-    return parsed(file(batch), batch.key) if begun(batch) else None
+    """purge.json; None where no purge has ended yet. Raises EvidenceError where it is not one of this batch."""
+    return parsed(file(batch), batch.key) if file(batch).is_file() else None
 
 
-def parsed(path: Path, batch: str) -> Purged:
+def parsed(path: Path, batch: str, ended: bool = True) -> Purged:
     """The record at `path`, of that batch. Raises EvidenceError where it is none."""
     try:
         tree = files.read_json(path)
@@ -154,7 +171,8 @@ def parsed(path: Path, batch: str) -> Purged:
         found = Purged(**{**tree, "locations": locations, "scan": scan})
     except (StorageError, AttributeError, KeyError, TypeError) as error:
         raise EvidenceError(f"{path}: not a {SCHEMA} record ({str(error)[:80]}); restore it") from None
-    if found.batch != batch or not all(map(_sound, locations)) or found.status != status(locations, scan):
+    adds_up = not ended or found.status == status(locations, scan)
+    if found.batch != batch or not all(map(_sound, locations)) or not adds_up:
         raise EvidenceError(f"{path}: does not add up, or is about another batch; restore it")
     return found
 
@@ -215,6 +233,10 @@ def refuse_made_again(batch: BatchFolder) -> None:
             f"batch {batch.key} is purged: what it was made from is no longer stored, so nothing of it is made again; "
             "file new requests and seal another batch"
         )
+
+
+def _progress(batch: BatchFolder) -> Path:
+    return folder(batch) / "progress.json"
 
 
 def _sound(one: Location) -> bool:

@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -103,6 +104,16 @@ class Inbox:
         self._files.makedirs(f"{self.home}/refused", exist_ok=True)
         self._files.pipe_file(f"{self.home}/refused/{letter.name}.why", f"{sentence}\n".encode())
         self._move(letter.path, f"{self.home}/refused/{letter.name}")
+
+    def taken_in(self) -> Iterator[Letter]:
+        """Every file whose requests are in the ledger."""
+        for info in sorted(self._listed(f"{self.home}/done"), key=lambda one: str(one["name"])):
+            yield Letter(info["name"], PurePosixPath(info["name"]).name)
+
+    def drop(self, letter: Letter) -> None:
+        """Remove a file for good. Again: nothing happens."""
+        with suppress(FileNotFoundError):
+            self._files.rm_file(letter.path)
 
     def _listed(self, folder: str) -> list[dict[str, Any]]:
         self._files.invalidate_cache()

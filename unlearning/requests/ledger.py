@@ -199,11 +199,11 @@ class Ledger:
 
     def requeue(self, batch: str, reason: str) -> int:
         """The failed tasks of a batch end, and their requests wait for the model again; how many. Again: none."""
-        return self._end(batch, "failed", "requeued", reason)
+        return self.end(batch, "failed", "requeued", reason)
 
     def roll_back(self, batch: str, reason: str) -> int:
         """The promoted tasks of a batch are undone, and their requests wait for the model again; how many."""
-        return self._end(batch, "promoted", "rolled_back", reason)
+        return self.end(batch, "promoted", "rolled_back", reason)
 
     def hold(self, controller_id: str, request_id: str, reason: str) -> None:
         """A legal hold: its data are kept until `release`. Raises RequestError past a task's point of no return."""
@@ -271,7 +271,8 @@ class Ledger:
             raise RequestError(f"request {request_id}: every model has settled it ({ends}); it has ended")
         return entry, live
 
-    def _end(self, batch: str, old: str, new: str, reason: str) -> int:
+    def end(self, batch: str, old: str, new: str, reason: str) -> int:
+        """The tasks of a batch that are `old` become `new`; how many. Again: none. Raises RequestError if not legal."""
         with self._store.writing() as db:
             ending = [(entry, (new,)) for entry in queries.of_batch(db, batch) if entry.state == old]
             return writes.walk(db, ending, reason, self.clock())

@@ -60,6 +60,16 @@ def read(workspace: Workspace, task: Entry) -> list[dict[str, Any]]:
     raise EvidenceError(f"{path}: not a {SCHEMA}; remove it, call the request's batch off or resolve another")
 
 
+def drop(workspace: Workspace, task: Entry) -> int:
+    """Remove what was proposed for a task, its keys first; how many files went."""
+    path, went = _path(workspace, task), 0
+    for written in (path.with_name(f"{path.name.removesuffix('.json')}.parquet"), path):
+        if written.is_file():
+            written.unlink()
+            went += 1
+    return went
+
+
 def _tiers(proposal: Proposal, reviewed: Reviewed, method: str) -> list[str]:
     """How each image came in: `selected`, `same_pixels`, or the method that found it near."""
     if proposal.what == NEAR:

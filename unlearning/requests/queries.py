@@ -189,6 +189,11 @@ def owed_by(db: Connection, entries: Iterable[Entry]) -> dict[int, tuple[str, ..
     }
 
 
+def models_of(db: Connection, dataset: str) -> set[str]:
+    """The models that are registered on a data set: each owes every request about it."""
+    return set(db.execute(select(LINES.c.model).where(LINES.c.dataset == dataset)).scalars())
+
+
 def sealed(db: Connection, batch: str) -> Sealed | None:
     """A batch and its tasks; None where it was never sealed."""
     row = db.execute(select(BATCHES).where(BATCHES.c.key == batch)).one_or_none()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from unlearning import files, stages
+from unlearning.data import purging
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
 from unlearning.fence import Fence
 from unlearning.log import Log, Progress
 from unlearning.params import Params
+from unlearning.stages import Stage
 from unlearning.workspace import BatchFolder
 
 
@@ -31,13 +34,24 @@ def make(
         if record is not None:
             log(Progress(name, 0, 0, note=f"reused, nothing it depends on has changed ({record.sha256[:12]})"))
             return record
-        key = lineage.key(stage, params, batch)
         lineage.require_sound_inputs(stage, batch)
-        fence = Fence.take(locks / f"{name}.generation")
-        for written in (batch.asset(name), batch.lineage(name)):
-            files.sweep(written)
-        with files.new_folder(batch.asset(name)) as folder:
-            facts = fill(folder, key)
-            fence.hold(what)
-        fence.hold(what)  # the record of one attempt must not stand beside the files of another
-        return lineage.write(stage, params, batch, facts)
+        with _images(stage, params, batch):
+            key = lineage.key(stage, params, batch)
+            fence = Fence.take(locks / f"{name}.generation")
+            for written in (batch.asset(name), batch.lineage(name)):
+                files.sweep(written)
+            with files.new_folder(batch.asset(name)) as folder:
+                facts = fill(folder, key)
+                fence.hold(what)
+            fence.hold(what)  # the record of one attempt must not stand beside the files of another
+            return lineage.write(stage, params, batch, facts)
+
+
+@contextmanager
+def _images(stage: Stage, params: Params, batch: BatchFolder) -> Iterator[None]:
+    """Hold the data sets that the asset is made from: no purge may write their shards anew meanwhile."""
+    with ExitStack() as held:
+        if "image_dataset" in stage.inputs:
+            for name in dict.fromkeys((params.data.name, params.retain.dataset or params.data.name)):
+                held.enter_context(purging.reading(batch.workspace, name))
+        yield

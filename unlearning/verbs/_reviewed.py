@@ -32,7 +32,7 @@ def reviews(
     ledger = _ledger.of(batch.workspace)
     found, frozen = resolution.resolve(requests, table), _frozen(batch)
     near = _near(params, batch.workspace, requests, found)
-    review = Review(table, params.data.name, params.resolve, _held(ledger, params.data.name, table))
+    review = Review(table, params.data.name, params.resolve, held(ledger, params.data.name, table))
     return [
         review(Asked(request, one, rows, _decided(entry, frozen), partial(ledger.approved, entry)))
         for entry, request, one, rows in zip(entries, requests, found, near, strict=True)
@@ -101,7 +101,7 @@ def _search(params: Params, workspace: Workspace, method: str, seeds: Rows, thre
     return neighbours.near_by_feature(features, seeds, threshold)
 
 
-def _held(ledger: Ledger, dataset: str, table: pa.Table) -> npt.NDArray[np.bool_]:
+def held(ledger: Ledger, dataset: str, table: pa.Table) -> npt.NDArray[np.bool_]:
     """[N], rows that a request under legal hold covers."""
     rows = np.zeros(len(table), dtype=bool)
     with ledger.reading() as db:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,8 @@ def take_in(
     Killed anywhere and called again, it ends the same. A file that holds one request too few, too many or badly written
     is refused whole. Raises RequestError for an address that is no inbox, StorageError where it cannot be reached.
     """
-    settings = Settings()
-    place = inbox or settings.inbox or str(workspace.root.resolve() / "inbox")
-    door = Inbox(place)
-    lock = workspace.root / "locks" / f"inbox-{digests.of_bytes(place.encode())[:12]}"
-    with files.locked(lock, "the inbox", wait=True):
-        waiting = door.claim(settings.inbox_settle_s if settle_s is None else settle_s)
-        scratch = workspace.root / "work"
-        scratch.mkdir(parents=True, exist_ok=True)
+    with door_of(workspace, inbox) as (door, scratch):
+        waiting = door.claim(Settings().inbox_settle_s if settle_s is None else settle_s)
         ledger, taken, began = _ledger.of(workspace), Taken(waiting=waiting), time.monotonic()
         for letter in door.letters():
             if time.monotonic() - began > within_s:
@@ -57,6 +52,17 @@ def take_in(
             else:
                 taken = _filed(door, letter, ledger, scratch, taken)
     return taken
+
+
+@contextmanager
+def door_of(workspace: Workspace, inbox: str | None = None) -> Iterator[tuple[Inbox, Path]]:
+    """The inbox, held alone, and a folder for copies that can be erased. Raises as `take_in` does."""
+    place = inbox or Settings().inbox or str(workspace.root.resolve() / "inbox")
+    door, scratch = Inbox(place), workspace.root / "work"
+    lock = workspace.root / "locks" / f"inbox-{digests.of_bytes(place.encode())[:12]}"
+    with files.locked(lock, "the inbox", wait=True):
+        scratch.mkdir(parents=True, exist_ok=True)
+        yield door, scratch
 
 
 def file(filed: Sequence[Filed], workspace: Workspace, source: str) -> tuple[list[dict[str, Any]], int]:
