@@ -190,8 +190,9 @@ def _is(value: Any, word: str) -> bool:
 
 def _is_real(moment: str) -> bool:
     """Whether some calendar has this moment. Two moments compare as their texts do."""
+    year, month, day, hour, minute, second, *_ = (int(digits) for digits in re.findall("[0-9]+", moment))
     try:
-        datetime(*(int(digits) for digits in re.split("[^0-9]", moment)[:6]))  # fromisoformat may know an hour 24
+        datetime(year, month, day, hour, minute, second)  # fromisoformat may know an hour 24
     except ValueError:
         return False
     return True
