@@ -17,7 +17,7 @@ from tests.security import second_bundles as signing
 from tests.security import second_sets as sets
 from tests.security import second_spellings as spellings
 from tests.security.second_breaks import edited
-from tests.security.second_judge import clauses, sealed
+from tests.security.second_judge import KEYS, clauses, sealed
 
 
 @pytest.mark.parametrize(
