@@ -117,6 +117,10 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "more than there is": lambda: _resized("a.png", b"00000100000\0"),
     "gigabytes claimed": lambda: ended(_resized("a.png", b"77777777777\0")),
     "a second archive": lambda: ended(GOOD) + ended(member("hidden.png", png(2))),
+    "no ending": lambda: ended(GOOD, member("picture", png(2))),
+    "extended header of a megabyte": lambda: ended(pax(comment="x" * 2**20), GOOD),
+    "pax without a value": lambda: ended(member("P", b"9 path a\n", tarfile.XHDTYPE), GOOD),
+    "GNU name of nothing": lambda: ended(member("L", b"\0", tarfile.GNUTYPE_LONGNAME), GOOD),
     "no archive": lambda: b"#!/bin/sh\ntouch owned\n" * 60,
 }
 

@@ -10,7 +10,9 @@ import pytest
 
 from tests.security import corpora_images, corpora_pickles, corpora_tars, corpora_tensors, corpora_text, hostile
 from tests.toy_batch import archive, png
-from unlearning import tensor_files
+from unlearning import json_text, tensor_files
+from unlearning.data import tar_stream
+from unlearning.errors import DataError
 
 MIB = 2**20
 
@@ -42,6 +44,19 @@ def test_nothing_but_a_typed_refusal(bench: hostile.Bench, corpus: object) -> No
     assert all(row["tried"] == row["refused"] > 0 for row in found)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert grown < 600 * MIB  # a bomb of these corpora that goes off takes gigabytes
+
+
+def test_limits_that_no_file_of_a_corpus_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "s.tar", ("a.png", b"1"), ("b.png", b"2"), ("c.png", b"3"))
+    monkeypatch.setattr(tar_stream, "MAX_MEMBERS", 2)
+    with pytest.raises(DataError, match="more than 2 members"):
+        list(tar_stream.members(path))
+    with pytest.raises(DataError, match="there is no such shard"):
+        list(tar_stream.members(tmp_path / "none.tar"))
+    with pytest.raises(json_text.NotJson, match="more than 3 bytes"):
+        json_text.parse("[1, 2]", longest=3)
+    (tmp_path / "model.safetensors").write_bytes(corpora_tensors.GOOD)
+    assert tensor_files.check(tmp_path / "model.safetensors", "here") == ["a"]
 
 
 def test_a_good_neighbour_is_still_let_in(bench: hostile.Bench) -> None:

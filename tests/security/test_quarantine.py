@@ -85,7 +85,7 @@ def test_a_child_that_was_taken_over_can_only_lie(answer: bytes, monkeypatch: py
         return taken
 
     monkeypatch.setattr(decoder, "_exactly", exactly)
-    with pytest.raises(DataError, match="^here: "):
+    with pytest.raises(DataError, match=r"^here: "):
         decoder.receive("here")
 
 

@@ -23,23 +23,24 @@ def main() -> None:
     while head := inward.read(LENGTH.size):
         content = inward.read(LENGTH.unpack(head)[0])
         quarantine.limit_processor(LIMITS.processor_s)
-        outward.write(_answer(content))
+        for part in _answer(content):
+            outward.write(part)
         outward.flush()
 
 
-def _answer(content: bytes) -> bytes:
+def _answer(content: bytes) -> tuple[bytes, ...]:
     try:
         image = pictures.as_rgb(pictures.decode(content, PICTURE))
-        return PIXELS + SIZE.pack(image.width, image.height) + image.tobytes()
+        return PIXELS, SIZE.pack(image.width, image.height), image.tobytes()
     except DataError as error:
         return _refusal(str(error))
     except MemoryError:
         return _refusal(f"{PICTURE}: needs more memory than a picture may")
 
 
-def _refusal(sentence: str) -> bytes:
+def _refusal(sentence: str) -> tuple[bytes, ...]:
     said = sentence.encode()[:SENTENCE]
-    return REFUSED + struct.pack(">H", len(said)) + said
+    return REFUSED, struct.pack(">H", len(said)), said
 
 
 def _know_every_format() -> None:

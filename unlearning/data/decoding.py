@@ -84,7 +84,8 @@ class Decoder:
             self._child = self._started()
         try:
             assert self._child.process.stdin is not None
-            self._child.process.stdin.write(LENGTH.pack(len(content)) + content)
+            self._child.process.stdin.write(LENGTH.pack(len(content)))
+            self._child.process.stdin.write(content)
             self._child.process.stdin.flush()
         except BrokenPipeError:
             pass  # it has just ended: `receive` finds no answer
@@ -146,22 +147,22 @@ class Decoder:
             raise DataError("the process that decodes pictures cannot be started; is there memory for it?") from None
         return child
 
-    def _exactly(self, size: int) -> bytes:
+    def _exactly(self, size: int) -> bytearray:
         """So many bytes of the answer. Raises EOFError where there are fewer, or no more in time."""
         assert self._child is not None
         assert self._child.process.stdout is not None
-        answer, until = bytearray(), time.monotonic() + PATIENCE_S
+        answer, filled, until = bytearray(size), 0, time.monotonic() + PATIENCE_S
         handle = self._child.process.stdout.fileno()
         ready = select.poll()
         ready.register(handle, select.POLLIN)
-        while len(answer) < size:
+        while filled < size:
             if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
                 raise EOFError
-            block = os.read(handle, size - len(answer))
+            block = os.readv(handle, [memoryview(answer)[filled:]])
             if not block:
                 raise EOFError
-            answer += block
-        return bytes(answer)
+            filled += block
+        return answer
 
 
 _idle: list[Decoder] = []
