@@ -86,12 +86,10 @@ def _versions(client: Any, model: str, root: Path, checkpoints: set[str]) -> int
     went = 0
     for sha256 in sorted(checkpoints):
         for version in client.search_model_versions(f"name = '{model}' and tags.`sha256` = '{sha256}'"):
-            logged = client.get_logged_model(version.model_id) if version.model_id else None
+            logged = client.get_logged_model(str(version.source).removeprefix("models:/"))
             client.delete_model_version(model, version.version)
-            if logged is not None:
-                client.delete_logged_model(logged.model_id)
-                went += _bytes_of(logged.artifact_location, root)
-            went += 1
+            client.delete_logged_model(logged.model_id)
+            went += 1 + _bytes_of(logged.artifact_location, root)
     return went
 
 
