@@ -171,11 +171,12 @@ class Histories(RuleBasedStateMachine):
         if one is None:
             return
         before = self.ledger.find(request_id(number))[0].due_at
-        gone = one.settled(self.models) or one.extended or one.regulation == "internal"
+        ended = one.settled(self.models) or one.state not in states.OPEN_REQUEST
+        gone = ended or one.extended or one.regulation == "internal"
         if gone or before <= self.now.isoformat(timespec="milliseconds"):
             with pytest.raises(RequestError):
                 self.ledger.extend("shop-1", request_id(number), "complex")
-        elif one.state in states.OPEN_REQUEST:
+        else:
             self.ledger.extend("shop-1", request_id(number), "complex")
             one.extended = True
 

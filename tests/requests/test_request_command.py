@@ -60,7 +60,7 @@ def test_a_request_is_held_released_extended_approved_and_called_off(
         (row,) = said(capsys, action, one)
         assert row["state"] == state
         assert main(["request", "cancel", one]) == 2
-        assert f"{state} cannot become cancelled" in capsys.readouterr().err
+        assert f"it was {state}; it has ended" in capsys.readouterr().err
 
 
 def test_a_refused_batch_is_left_to_the_next_one(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

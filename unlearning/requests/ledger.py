@@ -208,7 +208,7 @@ class Ledger:
     def hold(self, controller_id: str, request_id: str, reason: str) -> None:
         """A legal hold: its data are kept until `release`. Raises RequestError past a task's point of no return."""
         with self._store.writing() as db:
-            entry, live = self._open(db, controller_id, request_id)
+            entry, live = queries.unsettled(db, controller_id, request_id)
             leaving = [(task, ("requeued",)) for task in live if task.state not in states.SETTLED]
             writes.walk(db, [*leaving, (entry, ("on_hold",))], reason, self.clock())
 
@@ -223,7 +223,7 @@ class Ledger:
     def call_off(self, controller_id: str, request_id: str, how: CalledOff, reason: str) -> None:
         """End a request unserved. Raises RequestError if it has ended, or past the point of no return of a task."""
         with self._store.writing() as db:
-            entry, live = self._open(db, controller_id, request_id)
+            entry, live = queries.unsettled(db, controller_id, request_id)
             leaving = [(task, (how,)) for task in live if task.state not in states.SETTLED]
             writes.walk(db, [*leaving, (entry, (how,))], reason, self.clock())
 
@@ -246,7 +246,7 @@ class Ledger:
     def extend(self, controller_id: str, request_id: str, reason: str) -> None:
         """The rule's one extension. Raises RequestError: extended before, due already, or the rule knows none."""
         with self._store.writing() as db:
-            entry, _ = self._open(db, controller_id, request_id)
+            entry, _ = queries.unsettled(db, controller_id, request_id)
             alarms.extend(db, entry, self._rules, reason, self.clock())
 
     def due(self, now: datetime, model: str | None = None, most: int | None = None) -> list[Due]:
@@ -261,15 +261,6 @@ class Ledger:
                 return []  # the common case writes nothing
         with self._store.writing() as db:
             return alarms.ring(db, now)
-
-    def _open(self, db: Connection, controller_id: str, request_id: str) -> tuple[Entry, list[Entry]]:
-        """A request and its live tasks. Raises RequestError once every model has settled it."""
-        entry = queries.request(db, controller_id, request_id)
-        live = queries.tasks(db, entry.seq, only_live=True)
-        if entry.state in states.OPEN_REQUEST and not queries.alone(db, REQUESTS.c.seq == entry.seq, queries.owed()):
-            ends = ", ".join(sorted({task.state for task in live}))
-            raise RequestError(f"request {request_id}: every model has settled it ({ends}); it has ended")
-        return entry, live
 
     def end(self, batch: str, old: str, new: str, reason: str) -> int:
         """The tasks of a batch that are `old` become `new`; how many. Again: none. Raises RequestError if not legal."""

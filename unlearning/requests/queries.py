@@ -155,6 +155,18 @@ def waiting() -> ColumnElement[bool]:
     return and_(REQUESTS.c.state == states.PENDING, or_(lacking, nobody))
 
 
+def unsettled(db: Connection, controller_id: str, request_id: str) -> tuple[Entry, list[Entry]]:
+    """A request and its live tasks. Raises RequestError once it was called off, or every model has settled it."""
+    entry = request(db, controller_id, request_id)
+    if entry.state not in states.OPEN_REQUEST:
+        raise RequestError(f"request {request_id}: it was {entry.state}; it has ended")
+    live = tasks(db, entry.seq, only_live=True)
+    if not alone(db, REQUESTS.c.seq == entry.seq, owed()):
+        ends = ", ".join(sorted({task.state for task in live}))
+        raise RequestError(f"request {request_id}: every model has settled it ({ends}); it has ended")
+    return entry, live
+
+
 def owed(model: str | None = None) -> ColumnElement[bool]:
     """Whether a request is open: not called off, and a registered model has not settled it; or none is registered."""
     settled = TASKS.c.state.in_(sorted(states.SETTLED))
