@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import rfc8785
 
@@ -32,17 +32,48 @@ def canonical(value: Any) -> bytes:
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content` in one step. A full disk leaves what stood there before. Raises StorageError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        partial, file = _aside(path)
+        with file:
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                partial.replace(path)
+            except OSError:
+                partial.unlink(missing_ok=True)
+                raise
         sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise refused(error, path) from error
+
+
+def _aside(path: Path) -> tuple[Path, BinaryIO]:
+    """An empty file beside `path`, to be filled and renamed: the one that a killed writer left, where there is one.
+
+    Its lock ends with its writer. While another holds it, or where there are no locks, it is a file of its own name.
+    """
+    usual = path.with_name(f".{path.name}.0.00000000.partial")
+    while True:
+        file = usual.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _names(usual, file):
+                file.truncate(0)
+                return usual, file
+        except OSError:
+            file.close()
+            own = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial")
+            return own, own.open("xb")
+        file.close()  # renamed between our opening and our locking it: it is somebody's target now
+
+
+def _names(path: Path, file: BinaryIO) -> bool:
+    """Whether `path` is still the file that was opened."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path: Path, value: Any) -> None:
