@@ -6,9 +6,10 @@ They share no code with unlearning.evidence: a misreading there is not repeated 
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,11 +32,11 @@ class Signer:
     seed: bytes
     role: str
 
-    @property
+    @cached_property
     def private(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(sha(self.seed))
 
-    @property
+    @cached_property
     def public(self) -> bytes:
         return self.private.public_key().public_bytes_raw()
 
@@ -133,8 +134,7 @@ def tested(model: str, group: str, statuses: dict[str, tuple[str, bool]]) -> dic
 def draft(status: str) -> Draft:
     """The statements of a bundle that holds. An issued one is promoted and purged, and has every optional part."""
     if status == "no_match":
-        said = {"dataset": "faces-1", "request_id": "r-1", "selectors": [{"kind": "sample_key", "provable": True}]}
-        nothing = statement("urn:unlearning:no-match:1", {"dataset": tree(SETS["dataset"]).hex()}, said)
+        nothing = no_match(tree(SETS["dataset"]).hex())
         found = {which: commitment(which) for which in ("dataset", "dataset_keys")} | {"no-match": nothing}
         return found | {"index": index(status, {"dataset": tree(SETS["dataset"]).hex()})}
     model, issued = digest(f"weights {status}"), status == "issued"
@@ -151,6 +151,13 @@ def draft(status: str) -> Draft:
     if issued:
         found |= {"promotion": promotion(model), "purge": purge(model)}
     return found | {"index": index(status, {"model.safetensors": model})}
+
+
+def no_match(root: str) -> dict[str, Any]:
+    """Nothing belongs to the request."""
+    selectors = [{"kind": "sample_key", "provable": True}]
+    said = {"dataset": "faces-1", "request_id": "r-1", "selectors": selectors}
+    return statement("urn:unlearning:no-match:1", {"dataset": root}, said)
 
 
 def promotion(model: str) -> dict[str, Any]:
@@ -224,7 +231,7 @@ class Sealed:
     index: str
 
 
-@cache
+@lru_cache(1024)
 def line(payload: bytes, signers: tuple[Signer, ...], payload_type: str = PAYLOAD_TYPE) -> bytes:
     """An envelope."""
     message = b"DSSEv1 %d %b %d %b" % (len(payload_type), payload_type.encode(), len(payload), payload)
@@ -246,12 +253,46 @@ def sealed(
     the first signs every other line too. The index stands where it stands in the draft.
     """
     payloads = [respelled(canonical(part)) for name, part in parts.items() if name != "index"]
-    digests = [sha(one) for one in payloads]
-    leaves = [*before, *digests]
-    listed = {"payloads": [one.hex() for one in digests], "log": {"root": tree(leaves).hex(), "size": len(leaves)}}
+    leaves = [*before, *(sha(one) for one in payloads)]
     lines = [line(payload, signers[:1]) for payload in payloads]
     if "index" in parts:
-        last = {**parts["index"], "predicate": {**listed, **parts["index"]["predicate"]}}
-        leaves.append(sha(respelled(canonical(last))))
-        lines.insert(list(parts).index("index"), line(respelled(canonical(last)), signers))
+        last = respelled(canonical(_listing(parts, leaves, len(before))))
+        leaves.append(sha(last))
+        lines.insert(list(parts).index("index"), line(last, signers))
     return Sealed(b"".join(lines), "".join(f"{one.hex()}\n" for one in leaves).encode(), leaves[-1].hex())
+
+
+def filled(parts: Draft, before: Sequence[bytes] = EARLIER) -> Draft:
+    """A draft whose index says what it lists, so that it can be changed."""
+    leaves = [*before, *(sha(canonical(part)) for name, part in parts.items() if name != "index")]
+    return {**parts, "index": _listing(parts, leaves, len(before))}
+
+
+def emptied(parts: Draft) -> Draft:
+    """A draft whose index lists nothing yet: it will list what the others are when it is sealed."""
+    said = parts["index"].get("predicate")
+    if not isinstance(said, dict):
+        return parts
+    left = {name: held for name, held in said.items() if name not in ("payloads", "log")}
+    return {**parts, "index": {**parts["index"], "predicate": left}}
+
+
+def _listing(parts: Draft, leaves: Sequence[bytes], before: int) -> dict[str, Any]:
+    """The index, with what it does not say yet of the others and of the log."""
+    said = parts["index"].get("predicate")
+    if not isinstance(said, dict):
+        return parts["index"]
+    log = {"root": tree(leaves).hex(), "size": len(leaves)}
+    return {**parts["index"], "predicate": {"payloads": [one.hex() for one in leaves[before:]], "log": log, **said}}
+
+
+def of_sets(parts: Draft, sets: dict[str, list[bytes]]) -> Draft:
+    """A draft about other sets; its run read them."""
+    made = copy.deepcopy(parts)
+    for which in [name for name in sets if name in made]:
+        made[which]["subject"][0]["digest"]["sha256"] = tree(sets[which]).hex()
+        made[which]["predicate"]["size"] = len(sets[which])
+    for one in made["provenance"]["predicate"]["buildDefinition"]["resolvedDependencies"]:
+        if one["name"] in sets:
+            one["digest"]["sha256"] = tree(sets[one["name"]]).hex()
+    return made
