@@ -18,6 +18,7 @@ from tests.security.structural_attacks import ATTACKS, ISSUED, TRUST
 from unlearning import files
 
 Row = dict[str, Any]
+REFUSALS: tuple[Answer, ...] = ((1, None, None), (2, None, None))
 Verifier = Callable[[Case], Answer]
 VERIFIERS: dict[str, Verifier] = {"first": first, "second": second}
 INSERTED = b" \n\x00A"  # and, at each place, the byte that stands there
@@ -45,9 +46,7 @@ def rows(every: int = 1) -> list[Row]:
                 odd.append(f"change {tried}: {answer}")
         found.append(_row(f"changed bytes, {name}", tried, odd))
         answers = {attack: asked(verifier, case) for attack, case in ATTACKS.items()}
-        odd = [
-            f"{attack}: {said}" for attack, said in answers.items() if said not in ((1, None, None), (2, None, None))
-        ]
+        odd = [f"{attack}: {said}" for attack, said in answers.items() if said not in REFUSALS]
         found.append(_row(f"attacks, {name}", len(ATTACKS), odd))
     return found
 

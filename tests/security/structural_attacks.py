@@ -48,6 +48,7 @@ LINES_OF = {name: made.bundle.splitlines(keepends=True) for name, made in BUNDLE
 WEIGHTS = sets.digest("weights issued")
 PROOF = sets.proof("content", b"image 1", ["dataset", "forget", "retain"])
 IMAGE = b"image 1"
+ABSENT = sets.entry("forget", sets.SETS["forget"], bytes(32))
 
 
 def file_of(document: Any) -> bytes:
@@ -232,9 +233,7 @@ ATTACKS: dict[str, Case] = {
     "a proof with a salt of one's own": proved({**PROOF, "salt": sets.digest("salt")}),
     "a proof of a name for an image": proved(sets.proof("key", b"img-1", ["dataset_keys"])),
     "a proof against a root of one's own": proved(_own_root()),
-    "absence with a member's path": proved(
-        edited(PROOF, "sets.1", sets.entry("forget", sets.SETS["forget"], bytes(32)))
-    ),
+    "absence, of another token": proved(edited(PROOF, "sets.1", ABSENT)),
     "a leaf where a node stands": proved(edited(PROOF, "sets.0.path", lambda held: held[:44])),
     "a proof with no set": proved({**PROOF, "sets": []}),
     "a proof with a byte more": Case(ISSUED.bundle, TRUST, proof=file_of(PROOF) + b"\n", image=IMAGE),
