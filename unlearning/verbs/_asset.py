@@ -34,9 +34,9 @@ def make(
         if record is not None:
             log(Progress(name, 0, 0, note=f"reused, nothing it depends on has changed ({record.sha256[:12]})"))
             return record
-        lineage.require_sound_inputs(stage, batch)
         with _images(stage, params, batch):
             key = lineage.key(stage, params, batch)
+            lineage.require_sound_inputs(stage, batch)
             fence = Fence.take(locks / f"{name}.generation")
             for written in (batch.asset(name), batch.lineage(name)):
                 files.sweep(written)

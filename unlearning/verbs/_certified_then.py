@@ -65,9 +65,9 @@ def images(batch: BatchFolder, table: pa.Table) -> tuple[pa.Table, Workspace]:
 
     Raises DataError where one is no longer stored.
     """
-    purged = purge.begun(batch)
-    home = Workspace(purge.kept(batch)) if purged else batch.workspace
-    found = relocation.found(table, home) if purged else relocation.stored(table, home)
+    kept = purge.kept(batch).is_dir()
+    home = Workspace(purge.kept(batch)) if kept else batch.workspace
+    found = relocation.found(table, home) if kept else relocation.stored(table, home)
     if len(found) != len(table):
         gone = len(table) - len(found)
         raise DataError(f"{gone} of the {len(table)} images of batch {batch.key} were purged, and none of them is kept")
