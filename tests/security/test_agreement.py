@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.verifier import verify_certificate as second_verifier
-from tests.evidence import forged_bundles
+from tests.evidence.broken_bundles import BREAKS
 from tests.security import agreement
 from tests.security.agreement_cases import LEVELS, Case
 from unlearning.evidence import bundle_rules, bundle_verification
@@ -21,7 +21,7 @@ def test_two_verifiers_agree() -> None:
 
 
 def test_a_verifier_that_forgot_a_rule_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = forged_bundles.BREAKS["later_supersedes_nothing"].broken(7)
+    chosen = BREAKS["later_supersedes_nothing"].broken(7)
     given = Case(chosen.sealed(), chosen.trust(), holds=False)
     monkeypatch.setattr(agreement, "case", lambda level, number: given)
     assert agreement.row(LEVELS[0], 1)["other"] == 0
