@@ -17,6 +17,7 @@ import unlearning
 from unlearning import (
     command_compare,
     command_intake,
+    command_keys,
     command_purge,
     command_request,
     command_sequence,
@@ -77,9 +78,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     command_intake.add(verbs, root)
     command_trace.add(verbs, root)
     command_purge.add(verbs, root, settings)
-    verify = verbs.add_parser("verify", help="recompute the evidence in a batch's folder, offline")
-    verify.add_argument("folder", type=Path, metavar="DIR")
-    verify.set_defaults(verb=_verify)
+    command_keys.add(verbs, root, batch)
     _add_embed(verbs, root, settings)
     kinds = verbs.add_parser(
         "kinds", help="every registered generator, corruption, method, merge, scope, metric, attack"
@@ -206,21 +205,6 @@ def _embed(options: argparse.Namespace) -> int:
     params = Params.read(options.params, {"data.name": options.name})
     say(embed.run(params, Workspace(options.root), Bars(), options.extractor))
     return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from unlearning.verbs import verify
-
-    found = verify.run(options.folder)
-    for mismatch in found.mismatches:
-        sys.stdout.write(f"mismatch: {mismatch}\n")
-    for what in found.purged:
-        sys.stdout.write(f"purged: {what}, as purge/files.json records\n")
-    for what in found.not_checked:
-        sys.stdout.write(f"not checked: {what}\n")
-    word = "verified" if found.verified else f"does NOT verify, {len(found.mismatches)} mismatches"
-    sys.stdout.write(f"batch {found.batch}: {word} ({found.files} files hashed; certificate status {found.status})\n")
-    return 0 if found.verified else 1
 
 
 def _kinds(options: argparse.Namespace) -> int:

@@ -16,6 +16,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="UNLEARNING_", frozen=True, extra="forbid")
 
     root: Path = Field(Path("var"), description="all that a run makes lies under here")
+    vault: Path | None = Field(
+        None, description="private keys of signatures and keys of data sets, mode 0700; default: <root>/keys"
+    )
     params: Path = Field(Path("params.yaml"), description="the parameter file of a launch that names no other")
     ledger_url: str | None = Field(
         None, description="path or URL of the ledger (postgresql+psycopg2://…); default: ledger.sqlite under the root"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearning.errors import UnlearningError
+from unlearning.settings import Settings
 
 _BATCH = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -21,6 +22,11 @@ class Workspace:
     def ledger(self) -> Path:
         """The SQLite ledger of deletion requests."""
         return self.root / "ledger.sqlite"
+
+    @property
+    def vault(self) -> Path:
+        """The private halves of signing keys, and the keys of data sets; `UNLEARNING_VAULT` moves it elsewhere."""
+        return Settings().vault or self.root / "keys"
 
     def dataset(self, name: str) -> Path:
         """Shards, index.parquet and dataset.json of one ingested data set."""

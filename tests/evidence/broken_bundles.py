@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.evidence import bundles
 from tests.evidence.sealing import Draft, Tree, group, measurement
+from unlearning.evidence import merkle
 
 LATE = "2027-05-05T05:05:05+00:00"
 OTHER = "0f" * 32
@@ -85,6 +86,11 @@ _late("spec 6", "batch_upper_case", lambda index: index.update(batch="Batch-1"))
 _late("spec 6", "batch_newline", lambda index: index.update(batch="batch\n"))
 _put("spec 7.3", "other_data_set", "set-commitment:1", dataset="letters")
 _put("spec 7.3", "other_data_set_version", "set-commitment:1", dataset_sha256=OTHER)
+_put("spec 7.3", "nothing_in_another_data_set", "no-match:1", "no_match", dataset="letters")
+_put("spec 6", "no_selector", "no-match:1", "no_match", selectors=[])
+_put("spec 6", "no_measurement", "test-result/v0.1", "refused", measurements=[])
+_put("spec 6", "no_location", "purge:1", locations=[])
+_put("spec 6", "empty_but_of_some_root", "set-commitment:1", size=0)
 _put("spec 7.3", "other_key", "set-commitment:1", key_id=OTHER)
 _put("spec 6", "leaf_of_a_key", "set-commitment:1", leaf="key/1")
 _put("spec 6", "hex_upper_case", "set-commitment:1", key_id="AB" * 32)
@@ -102,7 +108,7 @@ _put(
     "spec 7.5",
     "gates_not_passed",
     "svr/v0.2",
-    properties=[f"FORGET_{one}" for one in ("C1", "C1+R", "C2", "C3", "C3+R")],
+    properties=[],
 )
 _put("spec 7.5", "level_not_decided", "svr/v0.2", properties=["FORGET_C0", "GATES_PASSED"])
 _put("spec 7.5", "refused_gates_passed", "svr/v0.2", "refused", properties=["GATES_PASSED"])
@@ -117,6 +123,11 @@ _put("spec 7.8", "purged_after_issue", "purge:1", finished_at=LATE)
 _put("spec 6", "selector_unknown_field", "no-match:1", "no_match", selectors=[{"kind": "a", "provable": True, "x": 1}])
 
 
+def _place() -> Tree:
+    counts = {"expires_at": None, "found": 0, "remaining": 0, "removed": 0, "verified_at": None, "why": None}
+    return {**counts, "location": "inbox", "method": "delete"}
+
+
 @breaks("spec 6", "issued", "purge:1")
 def purge_complete_with_hits(draft: Draft) -> None:
     draft.of("purge:1")[0].update(status="complete", scan={"bytes": 1, "files": 1, "hits": 1})
@@ -124,14 +135,14 @@ def purge_complete_with_hits(draft: Draft) -> None:
 
 @breaks("spec 6", "issued", "purge:1")
 def purge_partial_without_cause(draft: Draft) -> None:
-    draft.of("purge:1")[0].update(status="partial", locations=[], scan={"bytes": 1, "files": 1, "hits": 0})
+    draft.of("purge:1")[0].update(status="partial", locations=[_place()], scan={"bytes": 1, "files": 1, "hits": 0})
 
 
 @breaks("spec 6", "issued", "purge:1")
 def purge_location_twice(draft: Draft) -> None:
-    counts = {"expires_at": None, "found": 0, "remaining": 0, "removed": 0, "verified_at": None, "why": None}
-    one = {**counts, "location": "inbox", "method": "delete"}
-    draft.of("purge:1")[0].update(locations=[one, one], status="complete", scan={"bytes": 1, "files": 1, "hits": 0})
+    draft.of("purge:1")[0].update(
+        locations=[_place(), _place()], status="complete", scan={"bytes": 1, "files": 1, "hits": 0}
+    )
 
 
 @breaks("spec 6", "issued", "purge:1")
@@ -157,7 +168,10 @@ def issued_about_another(draft: Draft) -> None:
 
 @breaks("spec 7.3")
 def nothing_forgotten(draft: Draft) -> None:
-    next(one for one in draft.of("set-commitment:1") if one["set"] == "forget")["size"] = 0
+    forget = next(one for one in draft.statements if one["predicate"].get("set") == "forget")
+    forget["predicate"]["size"] = 0
+    forget["subject"][0]["digest"]["sha256"] = merkle.EMPTY.hex()
+    _depends(draft, "forget")["digest"]["sha256"] = merkle.EMPTY.hex()
 
 
 @breaks("spec 7.3")
@@ -175,7 +189,7 @@ def forgot_another_set(draft: Draft) -> None:
     _depends(draft, "forget")["digest"]["sha256"] = OTHER
 
 
-@breaks("spec 7.4")
+@breaks("spec 6")
 def retained_a_commit(draft: Draft) -> None:
     _depends(draft, "retain")["digest"] = {"gitCommit": "ab" * 20}
 
@@ -191,16 +205,6 @@ def dependency_twice(draft: Draft) -> None:
     depends.append(depends[0])
 
 
-@breaks("spec 6")
-def parameter_named_oddly(draft: Draft) -> None:
-    draft.of("provenance/v1")[0]["buildDefinition"]["externalParameters"]["a b"] = 1
-
-
-@breaks("spec 6")
-def parameter_a_list(draft: Draft) -> None:
-    draft.of("provenance/v1")[0]["buildDefinition"]["internalParameters"]["a"] = [1]
-
-
 @breaks("spec 7.5")
 def issued_with_a_failed_test(draft: Draft) -> None:
     draft.of("test-result/v0.1")[0].update(group("failing", [measurement("broken", "fail")]))
@@ -209,7 +213,7 @@ def issued_with_a_failed_test(draft: Draft) -> None:
 @breaks("spec 7.5", "refused")
 def refused_with_all_passed(draft: Draft) -> None:
     for said in draft.of("test-result/v0.1"):
-        said.update(group(said["group"], []))
+        said.update(group(said["group"], [measurement(f"{said['group']}_held")]))
 
 
 @breaks("spec 7.5")
@@ -242,7 +246,9 @@ def ended_after_issue(draft: Draft) -> None:
 @breaks("spec 6")
 def group_twice(draft: Draft) -> None:
     said = draft.statement("test-result/v0.1")
-    draft.statements.insert(draft.statements.index(said), {**said, "predicate": group(said["predicate"]["group"], [])})
+    draft.statements.insert(
+        draft.statements.index(said), {**said, "predicate": group(said["predicate"]["group"], [measurement("other")])}
+    )
 
 
 @breaks("spec 6")

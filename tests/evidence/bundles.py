@@ -109,7 +109,7 @@ def _tests(rng: Random, subject: str, status: str) -> list[Tree]:
     names = rng.sample(("integrity", "forgetting", "retention", "earlier", "attacks", "metrics"), rng.randrange(1, 7))
     made = []
     for place, name in enumerate(names):
-        outcomes = [rng.choice(("pass", "pass", "fail", "not_measured")) for _ in range(rng.randrange(4))]
+        outcomes = [rng.choice(("pass", "pass", "fail", "not_measured")) for _ in range(rng.randrange(1, 5))]
         measured = [
             {
                 **measurement(f"{name}_{number}", one, one == "pass" and rng.random() < 0.5),
@@ -120,15 +120,14 @@ def _tests(rng: Random, subject: str, status: str) -> list[Tree]:
         if status == "refused" and place == 0:
             measured.append(measurement("broken", rng.choice(("fail", "not_measured"))))
         predicate = group(name, measured, _hex(rng) if rng.random() < 0.5 else None)
-        if rng.random() < 0.5:
-            predicate["configuration"] = [{"digest": {"sha256": _hex(rng)}, "name": "gates"}]
+        predicate["configuration"] += [{"digest": {"sha256": _hex(rng)}, "name": "report.json"}][: rng.randrange(2)]
         kind = "https://in-toto.io/attestation/test-result/v0.1"
         made.append(statement(kind, predicate, WEIGHTS, subject))
     return made
 
 
 def _nothing(rng: Random, sets: list[Tree]) -> list[Tree]:
-    kinds = rng.sample(("content_sha256", "sample_key", "subject", "class"), rng.randrange(5))
+    kinds = rng.sample(("content_sha256", "sample_key", "subject", "class"), rng.randrange(1, 5))
     selectors = [{"kind": one, "provable": one in ("content_sha256", "sample_key")} for one in kinds]
     said = {"dataset": sets[0]["predicate"]["dataset"], "request_id": _text(rng), "selectors": selectors}
     return [statement("urn:unlearning:no-match:1", said, "dataset", _digest(sets[0]))]
@@ -150,7 +149,7 @@ def promotion(rng: Random, subject: str, certificate: str) -> Tree:
 
 
 def _purge(rng: Random, subject: str) -> Tree:
-    places = rng.sample(("dataset_shards", "dvc_cache", "backups", "inbox"), rng.randrange(5))
+    places = rng.sample(("dataset_shards", "dvc_cache", "backups", "inbox"), rng.randrange(1, 5))
     hits = rng.choice((0, 0, 2))
     locations = []
     for place in places:

@@ -115,3 +115,25 @@ def fraction(draft: Draft) -> None:
 @breaks("spec 6")
 def integer_too_large(draft: Draft) -> None:
     draft.of("provenance/v1")[0]["buildDefinition"]["externalParameters"]["a"] = 2**53
+
+
+@breaks("spec 7.5")
+def two_levels_at_once(draft: Draft) -> None:
+    properties = {*draft.of("svr/v0.2")[0]["properties"], "FORGET_C1", "FORGET_C2"}
+    draft.of("svr/v0.2")[0]["properties"] = sorted(properties)
+
+
+@breaks("spec 6")
+def configuration_twice(draft: Draft) -> None:
+    said = draft.of("test-result/v0.1")[0]
+    said["configuration"] = [said["configuration"][0]] * 2
+
+
+@breaks("spec 6")
+def parameter_named_oddly(draft: Draft) -> None:
+    draft.of("provenance/v1")[0]["buildDefinition"]["externalParameters"]["a b"] = 1
+
+
+@breaks("spec 6")
+def parameter_a_list(draft: Draft) -> None:
+    draft.of("provenance/v1")[0]["buildDefinition"]["internalParameters"]["a"] = [1]

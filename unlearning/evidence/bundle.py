@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
-from unlearning import digests
+from unlearning import digests, files
+from unlearning.errors import EvidenceError, StorageError
 from unlearning.evidence import canonical_text, envelope, predicates
 from unlearning.evidence.envelope import Envelope
 from unlearning.evidence.predicates import (
@@ -25,6 +27,7 @@ from unlearning.evidence.predicates import (
     Svr,
     TestResult,
 )
+from unlearning.workspace import BatchFolder
 
 Said = TypeVar("Said")
 
@@ -126,6 +129,33 @@ class NotABundle(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__(problems[0])
         self.problems = problems
+
+
+def file(batch: BatchFolder) -> Path:
+    """Where the bundle of a certified batch lies. Raises EvidenceError for a batch without a certificate."""
+    try:
+        weights = files.read_json(batch.certificate)["valid_for"][predicates.WEIGHTS]
+    except (StorageError, KeyError, TypeError):
+        weights = None
+    if not isinstance(weights, str):
+        raise EvidenceError(f"batch {batch.key} has no certificate that names its weights; certify it first")
+    return batch.path / f"{weights}{ENDING}"
+
+
+def of_batch(batch: BatchFolder) -> Bundle:
+    """The bundle of a certified batch as it lies there, not verified. Raises EvidenceError where there is none."""
+    path = file(batch)
+    if not path.is_file():
+        raise EvidenceError(f"{path}: there is no bundle; `unlearning attest --batch {batch.key}` makes one")
+    try:
+        return read(path.read_bytes())
+    except NotABundle as error:
+        raise EvidenceError(f"{path}: not a bundle ({error}); restore it") from None
+
+
+def roots(batch: BatchFolder) -> dict[str, tuple[int, bytes]]:
+    """Size and root of every set that the batch's bundle commits to. Raises EvidenceError where there is none."""
+    return of_batch(batch).roots
 
 
 def read(content: bytes) -> Bundle:

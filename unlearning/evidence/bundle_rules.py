@@ -37,6 +37,8 @@ def _one_data_set(made: Bundle, index: Index) -> Iterator[str]:
     sets = made.sets
     if len({(one.dataset, one.dataset_sha256, one.key_id) for one in sets.values()}) > 1:
         yield "the sets are not of one data set under one key"
+    if made.no_match is not None and made.no_match.dataset != sets["dataset"].dataset:
+        yield "the no-match statement is about another data set"
     if "forget" in sets and not 0 < sets["forget"].size <= sets["dataset"].size:
         yield "the forget set is empty, or larger than the data set"
 
@@ -44,7 +46,7 @@ def _one_data_set(made: Bundle, index: Index) -> Iterator[str]:
 def _from_these_sets(made: Bundle, index: Index) -> Iterator[str]:
     provenance = made.provenance
     for name, (_, root) in made.roots.items():
-        if provenance is not None and name != "dataset_keys" and provenance.buildDefinition.root(name) != root.hex():
+        if provenance is not None and name != "dataset_keys" and provenance.buildDefinition.sha256(name) != root.hex():
             yield f"the run was not made from the {name} set that is committed to"
 
 
@@ -59,8 +61,8 @@ def _decided(made: Bundle, index: Index) -> Iterator[str]:
         not passed and not says_so
     ):
         yield f"status {index.status}, but the test results and the policy's decision say otherwise"
-    if index.status == "issued" and FORGET + index.claim_level not in forgets:
-        yield f"the policy's decision does not hold {FORGET}{index.claim_level}"
+    if index.status == "issued" and forgets != [FORGET + index.claim_level]:
+        yield f"of levels of forgetting the policy's decision does not hold {FORGET}{index.claim_level} alone"
     if index.status == "refused" and forgets:
         yield "the policy's decision holds a level of forgetting for a refused model"
 

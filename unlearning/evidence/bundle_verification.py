@@ -5,6 +5,7 @@ Nothing but the bundle and a trust file is needed. No torch, no network, no pick
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,14 @@ from unlearning.evidence.bundle import Bundle, Line, NotABundle
 from unlearning.evidence.envelope import Signature
 from unlearning.evidence.trust import Key, Trust
 
+_LOG = re.compile(rb"([0-9a-f]{64}\n)*")
 NEVER_CHECKED = (
     "that the data is gone: what is signed is that an algorithm ran on these inputs and passed these tests",
     "the numbers: they are what the pipeline measured; to measure again, run `unlearning evaluate` on the same weights",
     "that the keys belong to whom the trust file says: compare their ids with those you were told another way",
 )
 NOT_THE_FORM = "anything but the form: a file that is no bundle says nothing"
+WANTED_LAST = "the pipeline and the privacy officer, once each, sign"
 _BOTH = ["pipeline", "privacy_officer"]
 
 
@@ -30,10 +33,10 @@ class Beside:
     """What a verifier was given beside bundle and trust; None: that is not checked."""
 
     model: str | None = None  # sha256 of the weights that it holds
-    log: list[bytes] | None = None  # every digest of the log
-    proof: bytes | None = None  # a subject's proof
-    content: bytes | None = None  # the subject's own image or key
-    supersedes: bytes | None = None  # the bundle before it
+    log: bytes | None = None  # its file
+    proof: bytes | None = None  # a subject's proof, its file
+    content: bytes | None = None  # the subject's own image
+    supersedes: bytes | None = None  # the bundle before it, its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class Verification:
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
-        """`verification/1`."""
-        index = None if self.bundle is None else self.bundle.index
+        """`verification/1`: nobody shall read a status off something that does not hold."""
+        index = self.bundle.index if self.bundle is not None and self.verified else None
         return {
             "schema": "verification/1",
             "verified": self.verified,
@@ -94,7 +97,7 @@ def signatures(made: Bundle, trust: Trust) -> Iterator[str]:
         roles = sorted(key.role for one in line.envelope.signatures if (key := trust.find(one.keyid)) is not None)
         last = line is made.lines[-1]
         if len(roles) == len(line.envelope.signatures) and roles != (_BOTH if last else _BOTH[:1]):
-            wanted = "the pipeline and the privacy officer, once each, sign" if last else "the pipeline alone signs"
+            wanted = WANTED_LAST if last else "the pipeline alone signs"
             yield f"spec 6: signed by {' and '.join(roles)}, where {wanted} (line {number})"
 
 
@@ -111,7 +114,9 @@ def _signature(line: Line, one: Signature, trust: Trust, issued_at: str) -> Iter
 
 def _given(made: Bundle, trust: Trust, beside: Beside) -> Iterator[str]:
     """Section 8: what was given beside it."""
-    if beside.model is not None and beside.model != made.lines[-1].statement.digest:
+    if beside.model is not None and made.index.status == "no_match":
+        yield "spec 8: weights were given, and the bundle is about none"
+    elif beside.model is not None and beside.model != made.lines[-1].statement.digest:
         yield f"spec 8: the weights given hash to {beside.model[:12]}, the bundle is about another model"
     if beside.log is not None:
         yield from _logged(made, beside.log)
@@ -121,39 +126,50 @@ def _given(made: Bundle, trust: Trust, beside: Beside) -> Iterator[str]:
         yield from _superseded(made, trust, beside.supersedes)
 
 
-def _logged(made: Bundle, leaves: list[bytes]) -> Iterator[str]:
-    said = made.index.log
+def _logged(made: Bundle, content: bytes) -> Iterator[str]:
+    """Section 9."""
+    if not _LOG.fullmatch(content):
+        yield "spec 9: not a log: lines of 64 lower-case hex digits, and nothing else, are right"
+        return
+    leaves, said = [bytes.fromhex(line.decode()) for line in content.split()], made.index.log
     if said.size > len(leaves) or merkle.root(leaves[: said.size]) != bytes.fromhex(said.root):
         yield "spec 9: the log given does not continue the one that the index was written into"
     before = set(leaves[: said.size])
     if any(bytes.fromhex(payload) not in before for payload in made.index.payloads):
         yield "spec 9: a payload is not in the log as it was when the index was signed"
     if bytes.fromhex(made.lines[-1].sha256) not in leaves[said.size :]:
-        yield "spec 9: the index itself is not in the log"
+        yield "spec 9: the index itself is not in the log after that"
 
 
 def _proved(made: Bundle, text: bytes, content: bytes | None) -> Iterator[str]:
+    """Section 4."""
     try:
         found = proofs.read(text, "the proof")
     except EvidenceError as error:
         yield f"spec 4: {error}"
         return
+    if found.batch != made.index.batch:
+        yield "spec 4: the proof is about another batch"
+    if content is not None and found.kind != "content":
+        yield "spec 4: the proof is about a sample's name, and says nothing of an image"
     for problem in proofs.problems(found, made.roots, content):
         yield f"spec 4: {problem}"
 
 
 def _superseded(made: Bundle, trust: Trust, content: bytes) -> Iterator[str]:
-    try:
-        earlier = bundle.read(content)
-    except NotABundle as error:
-        yield f"spec 8: what it is to supersede is no bundle ({error})"
+    """Section 8."""
+    earlier = verify(content, trust)
+    for problem in earlier.problems:
+        yield f"spec 8: the bundle before it does not hold: {problem}"
+    if earlier.bundle is None:
         return
-    if any(True for _ in signatures(earlier, trust)) or bundle_rules.problems(earlier):
-        yield "spec 8: what it is to supersede does not verify"
-    if made.index.supersedes != earlier.lines[-1].sha256 or made.index.sequence != earlier.index.sequence + 1:
+    now, then = made.index, earlier.bundle.index
+    if now.supersedes != earlier.bundle.lines[-1].sha256 or now.sequence != then.sequence + 1:
         yield "spec 8: it does not supersede the bundle given, but another"
-    if (made.index.batch, made.lines[-1].statement.digest) != (earlier.index.batch, earlier.lines[-1].statement.digest):
+    if (now.batch, made.lines[-1].statement.digest) != (then.batch, earlier.bundle.lines[-1].statement.digest):
         yield "spec 8: the bundle given is about another batch or another model"
+    if then.issued_at > now.issued_at or then.log.size >= now.log.size:
+        yield "spec 8: the bundle given is not earlier than this one"
 
 
 def _looked_at(made: Bundle, beside: Beside) -> Iterator[str]:

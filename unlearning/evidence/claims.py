@@ -10,7 +10,7 @@ C2 and C3 ask that the weights are bit for bit those of the reference (evidence/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from unlearning.evidence import exactness
@@ -18,14 +18,17 @@ from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 
 TRACE = "log.jsonl"
+PURGED = "that stored images, older checkpoints, caches and backups were purged: only a signed purge statement says so"
+SIGNED = "who wrote this file: it is hashed; the bundle beside it is signed, and says by which keys"
+_SAID_BETTER = (PURGED.partition(":")[0], SIGNED.partition(":")[0])  # by the bundle, of itself
 _ALWAYS = (
     "that the data is provably gone: approximate unlearning cannot be proved from a model's weights",
     "anything about another digest: a fine-tuned, merged, quantised or re-trained copy needs a new evaluation",
     "that near duplicates beyond equal pixels were found",
-    "that stored images, older checkpoints, caches and backups were purged",
+    PURGED,
     "anything about a filter that was served meanwhile: suppression (C0) is never deletion, and no test here counts it",
     "the identity of who asked: the controller attests it",
-    "who wrote this file: it is hashed, not signed",
+    SIGNED,
 )
 _ENTRUSTED = "that the training log was written by the training it describes: it is hashed as a whole, not step by step"
 
@@ -44,6 +47,45 @@ def not_claimed(claimed: str, report: Mapping[str, Any], verdict: Verdict) -> li
     """Every sentence that this certificate does not say, of its level and of the attacks in its report."""
     sentences = [*_ALWAYS, *_of_earlier(report), *_of_attacks(report, verdict)]
     return [*sentences, _ENTRUSTED] if claimed == "C3" else sentences
+
+
+def of_bundle(certified: Sequence[str], one_machine: bool, promoted: bool, purged: bool) -> list[str]:
+    """Every sentence that a bundle does not say: those of its certificate, and those of signing.
+
+    one_machine  both private keys lie where the pipeline runs
+    """
+    said = [sentence for sentence in certified if sentence.partition(":")[0] not in _SAID_BETTER]
+    said += [
+        "that the statements are true: two keys signed what the pipeline says it did, and nobody re-ran it",
+        "that the data set committed to is all data that was ever used: it is what was stored when the batch was made",
+    ]
+    if one_machine:
+        said.append(
+            "that two people agreed: both keys lie on one machine, so whoever controls it can sign with both; an "
+            "officer's key kept elsewhere would show it"
+        )
+    if not promoted:
+        said.append("that this model is served anywhere: there is no promotion statement")
+    said.append(
+        "that copies outside the places which the purge statement lists are gone, or that backups it names have ended"
+        if purged
+        else "that stored images, older checkpoints, caches and backups were purged: there is no purge statement"
+    )
+    return said
+
+
+def of_no_match(provable: bool, one_machine: bool) -> list[str]:
+    """Every sentence that the answer "nothing matched" does not say."""
+    said = [
+        "that no picture of this person is stored: only that nothing matched what the request named",
+        "anything about data sets, versions or models other than the one that is named",
+        "that a change of one byte would have been recognised: tokens are of the stored bytes",
+    ]
+    if not provable:
+        said.append("that anybody but the operator can check it: no selector of the request is of bytes or of a key")
+    if one_machine:
+        said.append("that two people agreed: both keys lie on one machine, so whoever controls it can sign with both")
+    return said
 
 
 def _of_earlier(report: Mapping[str, Any]) -> Iterator[str]:

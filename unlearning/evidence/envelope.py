@@ -84,7 +84,7 @@ def write(payload: bytes, signatures: Iterable[Signature]) -> bytes:
     )
 
 
-def sign(payload: bytes, signer: Signer) -> Signature:
+def seal(payload: bytes, signer: Signer) -> Signature:
     """One signature over the payload and its type."""
     from securesystemslib.dsse import Envelope as Dsse  # a tenth of a second, which no reader waits for
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from unlearning.evidence import merkle
 from unlearning.evidence.trust import Hex, Time
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -23,6 +24,7 @@ INDEX = "urn:unlearning:erasure-certificate:1"
 BUILD_TYPE = "urn:unlearning:unlearn:1"
 TREE = "rfc9162-sha256-sorted"
 WEIGHTS = "model.safetensors"
+EMPTY = merkle.EMPTY.hex()
 DEPENDENCIES = ("dataset", "forget", "retain", "original_checkpoint")
 
 
@@ -103,10 +105,12 @@ class BuildDefinition(_Strict):
         names = [one.name for one in self.resolvedDependencies]
         if len(set(names)) < len(names) or not set(DEPENDENCIES) <= set(names):
             raise ValueError(f"resolvedDependencies have distinct names, {', '.join(DEPENDENCIES)} among them")
+        if any(isinstance(one.digest, GitCommit) for one in self.resolvedDependencies if one.name in DEPENDENCIES):
+            raise ValueError(f"{', '.join(DEPENDENCIES)} are named by sha256")
         return self
 
-    def root(self, name: str) -> str | None:
-        """The sha256 of a dependency; None for one that has another digest."""
+    def sha256(self, name: str) -> str | None:
+        """Of one dependency."""
         digest = next(one.digest for one in self.resolvedDependencies if one.name == name)
         return digest.sha256 if isinstance(digest, Sha256) else None
 
@@ -156,10 +160,10 @@ class Measurement(_Strict):
 class TestResult(_Strict):
     """One group of criteria (in-toto test-result v0.1)."""
 
-    configuration: list[File]
+    configuration: Annotated[list[File], Field(min_length=1)]
     failedTests: list[Code]
     group: Code
-    measurements: list[Measurement]
+    measurements: Annotated[list[Measurement], Field(min_length=1)]
     passedTests: list[Code]
     reference: Hex | None
     result: Literal["PASSED", "WARNED", "FAILED"]
@@ -167,6 +171,9 @@ class TestResult(_Strict):
 
     @model_validator(mode="after")
     def _follows(self) -> Self:
+        names = [one.name for one in self.configuration]
+        if len(set(names)) < len(names):
+            raise ValueError("configuration: names are distinct")
         passed, failed, warned = sorted_tests(self.measurements)
         if (self.passedTests, self.failedTests, self.warnedTests) != (passed, failed, warned):
             raise ValueError("passedTests, failedTests and warnedTests do not follow from the measurements")
@@ -202,7 +209,7 @@ class NoMatch(_Strict):
 
     dataset: Code
     request_id: Name
-    selectors: list[Selector]
+    selectors: Annotated[list[Selector], Field(min_length=1)]
 
 
 class Served(_Strict):
@@ -250,7 +257,7 @@ class Purge(_Strict):
     """What became of the stored copies."""
 
     finished_at: Time
-    locations: list[Location]
+    locations: Annotated[list[Location], Field(min_length=1)]
     record_sha256: Hex
     scan: Scan
     started_at: Time
@@ -362,6 +369,8 @@ def _about(found: Statement) -> None:
             raise ValueError(f"subject: {WEIGHTS} is among the files of the checkpoint")
     elif names != [_subject(said)]:
         raise ValueError(f"subject: {_subject(said)!r} alone is right")
+    if isinstance(said, SetCommitment) and (said.size == 0) != (found.digest == EMPTY):
+        raise ValueError("size: 0 exactly for the root of no leaves")
 
 
 def _subject(said: Predicate) -> str:

@@ -16,7 +16,16 @@ from typing import Any
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import certificate, history, lineage, plan, purge, suppression, verification
+from unlearning.evidence import (
+    bundle_writing,
+    certificate,
+    history,
+    lineage,
+    plan,
+    purge,
+    suppression,
+    verification,
+)
 from unlearning.evidence.history import Row
 from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
@@ -187,6 +196,7 @@ def _examined(params: Params, batch: BatchFolder) -> Verdict:
     if not checked.verified:
         more = f" (and {len(checked.mismatches) - 1} more)" if len(checked.mismatches) > 1 else ""
         raise EvidenceError(f"batch {batch.key} does not verify: {checked.mismatches[0]}{more}; nothing was promoted")
+    bundle_writing.require_signed(batch)
     said = files.read_json(batch.certificate)
     if said["batch"] != batch.key:
         raise EvidenceError(f"{batch.certificate}: is about batch {said['batch']!r}; nothing was promoted")

@@ -18,7 +18,7 @@ from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder, Workspace
 
 NOT_CHECKED = (
-    "who issued it: the certificate is not signed",
+    "who wrote certificate.json: it is hashed, not signed; the bundle beside it is signed",
     "the stored images: the folder holds their hashes, not their bytes",
     "that the named code was run: re-run it, or trust the operator",
     "the ledger, the model registry, and any copy of these files elsewhere",
@@ -36,6 +36,7 @@ class Verification:
     mismatches: tuple[str, ...]
     purged: tuple[str, ...] = ()  # files that the certificate names, and a purge took out as files.json records
     not_checked: tuple[str, ...] = NOT_CHECKED
+    signed_by: tuple[str, ...] = ()  # ids of the keys under its bundle, where that was looked at
 
     @property
     def verified(self) -> bool:
@@ -44,13 +45,14 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class _Exported(BatchFolder):
+class Exported(BatchFolder):
     """A batch's folder wherever it was copied to."""
 
     home: Path
 
     @property
     def path(self) -> Path:
+        """The folder itself."""
         return self.home
 
 
@@ -59,7 +61,7 @@ def verify(folder: Path) -> Verification:
     folder = folder.resolve()
     said = _certificate(folder)
     key = said.get("batch")
-    batch = _Exported(Workspace(folder.parent), key if isinstance(key, str) else folder.name, folder)
+    batch = Exported(Workspace(folder.parent), key if isinstance(key, str) else folder.name, folder)
     mismatches = list[str]()
     records = dict[str, Record]()
     for asset in (*certificate.ASSETS, "certificate"):

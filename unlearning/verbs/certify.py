@@ -12,12 +12,12 @@ from unlearning.evidence import certificate, lineage
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, Progress
 from unlearning.params import Params
-from unlearning.verbs import _asset, _ledger
+from unlearning.verbs import _asset, _ledger, attest
 from unlearning.workspace import BatchFolder
 
 
 def run(params: Params, batch: BatchFolder, log: Log) -> Record:
-    """Write certificate.json and bring the ledger to `ready`, or to `failed` where the gates refuse.
+    """Write certificate.json, bring the ledger to `ready` (`failed` where the gates refuse), and sign what came of it.
 
     Raises EvidenceError if a file is not the recorded one, ManifestError if an asset was made under other parameters.
     """
@@ -35,6 +35,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
     passed = record.facts["verdict"] == "passed"
     ledger = _ledger.of(batch.workspace)
     ledger.advance(batch.key, "ready" if passed else "failed", "gates_passed" if passed else "gates_refused")
+    attest.run(params, batch, log)
     log(Progress("certificate", 0, 0, note=f"{record.facts['status']}, claim level {record.facts['claim_level']}"))
     return record
 

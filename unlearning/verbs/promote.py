@@ -8,12 +8,13 @@ from unlearning import files
 from unlearning.data import manifest, tombstones
 from unlearning.evidence import promotion, purge
 from unlearning.evidence.promotion import Promotion
+from unlearning.log import Log, silent
 from unlearning.params import Params
-from unlearning.verbs import _ledger, request, rollback
+from unlearning.verbs import _ledger, attest, request, rollback
 from unlearning.workspace import BatchFolder
 
 
-def run(params: Params, batch: BatchFolder) -> Promotion:
+def run(params: Params, batch: BatchFolder, log: Log = silent) -> Promotion:
     """Promote, keep what was forgotten from coming back, close the batch's requests; again: nothing changes.
 
     Raises EvidenceError where it is refused. A rollback whose ledger was never told, because it was killed, is told
@@ -24,6 +25,7 @@ def run(params: Params, batch: BatchFolder) -> Promotion:
     if not purge.begun(batch):  # its images are gone, and its tombstones stand
         tombstones.add(batch.workspace, batch.key, manifest.read(batch.forget), params.tombstones.perceptual_within)
     request.close_batch(batch, promoted=True, reason="promoted")
+    attest.run(params, batch, log)
     return done
 
 

@@ -19,7 +19,7 @@ from unlearning.requests import freezing, resolution, states
 from unlearning.requests.ledger import Entry, Ledger
 from unlearning.requests.resolution_review import Reviewed, scheduled
 from unlearning.requests.schema import Request
-from unlearning.verbs import _asset, _ledger, _reviewed, _served
+from unlearning.verbs import _asset, _ledger, _reviewed, _served, attest
 from unlearning.verbs._served import Served
 from unlearning.workspace import BatchFolder
 
@@ -41,7 +41,7 @@ def run(params: Params, batch: BatchFolder, log: Log) -> Record:
         requests = [entry.request for entry in entries]
         found = _reviewed.reviews(params, batch, table, entries, requests)
         if not scheduled(found):
-            _end(params, batch, table, entries, found)
+            _end(params, batch, table, entries, found, log)
         forget = resolution.forget_table(scheduled(found), table)
         _refuse_other_rows(forget, batch)
         _reviewed.propose(batch, table, entries, found)
@@ -84,12 +84,16 @@ def _earlier(params: Params, batch: BatchFolder) -> list[Served]:
     return served
 
 
-def _end(params: Params, batch: BatchFolder, table: pa.Table, entries: list[Entry], found: list[Reviewed]) -> NoReturn:
+def _end(
+    params: Params, batch: BatchFolder, table: pa.Table, entries: list[Entry], found: list[Reviewed], log: Log
+) -> NoReturn:
     """Nothing of the batch can be forgotten: every request ends, or waits for an officer. Raises RequestError."""
     _reviewed.propose(batch, table, entries, found)
     ledger = _ledger.of(batch.workspace)
     for entry, one in zip(entries, found, strict=True):
         _move(ledger, entry, one.state, one.open[0].reason if one.open else None)
+    if any(one.state == "not_found" for one in found):
+        attest.run(params, batch, log)
     waiting = [entry for entry, one in zip(entries, found, strict=True) if one.state == "in_review"]
     if waiting:
         raise RequestError(
