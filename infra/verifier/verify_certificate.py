@@ -106,10 +106,10 @@ def _narrow(value: Any, depth: int) -> None:
         raise ValueError("not a number here")
 
 
-def file_of(shape: Shape, data: bytes, clause: str, where: str) -> Any:
-    """The value of a file of one canonical JSON text and a line feed."""
-    if not data.endswith(b"\n"):
-        raise Broken("1", f"{where} does not end with a line feed")
+def file_of(shape: Shape, data: bytes, most: int, clause: str, where: str) -> Any:
+    """The value of a file of one canonical JSON text and a line feed, of so many bytes at most."""
+    if len(data) > most or not data.endswith(b"\n"):
+        raise Broken(clause, f"{where} is larger than {most} bytes, or does not end with a line feed")
     value = parse(data[:-1], where)
     check(value, shape, clause, where)
     return value
@@ -278,7 +278,7 @@ PROOF = {
 def proof_problems(data: bytes, bundle: Bundle, image: str | None) -> Iterator[str]:
     """Whether a person's proof holds, is one of this bundle and, given the SHA-256 of an image, one of that image."""
     try:
-        proof = file_of(PROOF, data, "4", "the proof")
+        proof = file_of(PROOF, data, 2**16, "4", "the proof")
         if proof["batch"] != bundle.index["batch"]:
             raise Broken("4", "the proof is one of another batch")
         if image is not None and (proof["kind"] != "content" or proof["sha256"] != image):
@@ -367,7 +367,7 @@ class Key(NamedTuple):
 def read_trust(data: bytes) -> dict[str, Key]:
     """The keys of a trust file, by their ids. Raises Unjudged where it is none."""
     try:
-        keys = [Key(**one) for one in file_of(TRUST, data, "5", "the trust file")["keys"]]
+        keys = [Key(**one) for one in file_of(TRUST, data, 2**20, "5", "the trust file")["keys"]]
         if not rising([key.keyid for key in keys]):
             raise Broken("5", "the trust file's keys are not sorted by their ids, each once")
         if any(sha256(bytes.fromhex(key.public)).hex() != key.keyid for key in keys):

@@ -14,7 +14,7 @@ from tests.security import second_bundles as signing
 from tests.security import second_sets as sets
 from tests.security import second_spellings as spellings
 from tests.security.second_breaks import edited
-from tests.security.second_judge import clauses, sealed
+from tests.security.second_judge import KEYS, clauses, sealed
 
 # --- proofs
 
@@ -107,12 +107,25 @@ def test_a_proof_says_what_is_so_or_is_refused(path: str, value: Any, clause: st
 
 
 @pytest.mark.parametrize(
-    "spell", [lambda text: text, lambda text: text + b"\n\n", lambda text: text + b" \n", lambda text: b"[]\n"]
+    "spell",
+    [
+        lambda text: text,
+        lambda text: text + b"\n\n",
+        lambda text: text + b" \n",
+        lambda text: b"[]\n",
+        lambda text: text.ljust(2**16) + b"\n",
+    ],
 )
 def test_a_proof_has_one_spelling(spell: Callable[[bytes], bytes]) -> None:
     bundle = sealed(signing.draft("issued"))
     assert clauses(bundle, proof=spell(sets.canonical(of_content()))) <= {"1", "4"}
     assert clauses(bundle, proof=spell(sets.canonical(of_content())))
+
+
+def test_a_proof_is_small() -> None:
+    proof = sets.canonical(edited(of_content(), "sets.0.path", "A" * 2**16)) + b"\n"
+    report = verifier.judge(sealed(signing.draft("issued")), KEYS, verifier.Given(proof=proof))
+    assert [problem.partition(" bytes")[0] for problem in report.problems] == ["spec 4: the proof is larger than 65536"]
 
 
 def test_a_proof_is_one_of_this_image_of_this_bundle_and_of_its_sets() -> None:

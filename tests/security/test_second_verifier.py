@@ -121,6 +121,7 @@ def test_a_key_is_good_in_its_role_and_its_time(entry: dict[str, str], good: boo
         signing.trust()[:-1],
         b"",
         b"{}\n",
+        b"[" + b" " * 2**20 + b"]\n",
         signing.trust([]),
         signing.trust([signing.OFFICER.trusted(), signing.OFFICER.trusted()]),
         signing.trust([signing.OFFICER.trusted(public=signing.ATTACKER.public.hex())]),
