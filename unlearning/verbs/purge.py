@@ -23,7 +23,7 @@ from unlearning.log import Log, Progress
 from unlearning.params import Params
 from unlearning.requests.inbox import Inbox
 from unlearning.settings import Settings
-from unlearning.verbs import _ledger, _purge_job
+from unlearning.verbs import _ledger, _purge_job, attest
 from unlearning.verbs._purge_job import Counted, Job, Place
 from unlearning.verbs._purge_places import PLACES
 from unlearning.workspace import BatchFolder, Workspace
@@ -59,7 +59,9 @@ def run(
         if not purge.begun(batch):
             tombstones.add(batch.workspace, batch.key, job.forget, params.tombstones.perceptual_within)
         with files.locked(purging.lock(batch.workspace, name), f"data set {name}"):
-            return _cleared(job, {**PLACES, MLFLOW: _mlflow, **(outside or {})})
+            done = _cleared(job, {**PLACES, MLFLOW: _mlflow, **(outside or {})})
+    attest.run(params, batch, log)
+    return done
 
 
 def scan(workspace: Workspace, roots: Sequence[Path], log: Log) -> Scanned:
