@@ -35,9 +35,9 @@ class Purge(Section):
         0,
         ge=0,
         le=365,
-        description="days from promotion for which the images stay in one place, below the batch's folder, so that later "
-        "batches measure whether they are still forgotten; 0 = never beyond the purge: the batch that comes within "
-        "after_days has measured them, and whoever asked is owed the erasure more than the line is owed the measurement",
+        description="days from promotion for which the images stay in one place, below the batch's folder, so that "
+        "later batches measure whether they are still forgotten; 0 = not beyond the purge: the batch that comes within "
+        "after_days measures them, and whoever asked is owed the erasure more than the line the measurement",
     )
     old_checkpoints: OldCheckpoints = Field(
         "delete", description="weights that learnt the images: delete with the purge, or keep for keep_checkpoints_days"
