@@ -770,7 +770,7 @@ def not_checked(given: Given) -> list[str]:
         "that the keys are whose they are said to be: the trust file has to come from a place that you trust",
         "that run, tests and purge took place as stated: those who hold the keys say so",
         "that the sets are of the images they should be of: whoever holds the data set's key can compute them anew",
-        "when it was signed: issued_at is the signers' own word; who steals a key can date back, and a log head shows it",
+        "when it was signed: issued_at is the signers' own word; a stolen key can date back, a log head shows it",
         "that no newer bundle replaces this one",
         *(sentence for sentence, there in missing.items() if there is None),
     ]
