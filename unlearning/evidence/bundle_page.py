@@ -1,6 +1,6 @@
 """The page that a person or a court reads: one file, nothing fetched, made from a verified bundle and nothing else.
 
-Every sentence and number is one of the signed statements. A page proves nothing by itself, and says so.
+Every number is one of the signed statements, in four digits. A page proves nothing by itself, and says so.
 """
 
 from __future__ import annotations
@@ -97,7 +97,15 @@ def _moment(time: str) -> str:
 
 
 def _word(code: str) -> str:
-    return code.replace("_", " ")
+    return code.replace("_", " ").replace("by.", "named by ").replace("near.", "near by ")
+
+
+def _short(number: str | None) -> str:
+    """A decimal in four digits; a text that is none stays as it was signed."""
+    try:
+        return "" if number is None else f"{float(number):.4g}"
+    except ValueError:
+        return str(number)
 
 
 _ENVIRONMENT = Environment(
@@ -107,5 +115,5 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(moment=_moment, word=_word)
+_ENVIRONMENT.filters.update(moment=_moment, short=_short, word=_word)
 _TEMPLATE = _ENVIRONMENT.get_template("bundle_page.html.j2")

@@ -17,7 +17,7 @@ from unlearning.errors import EvidenceError
 
 DEEPEST = 32
 LARGEST = 2**53  # an integer is smaller in size: a reader that knows only doubles must not lose a digit
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d\+00:00", re.ASCII)
 
 
 def write(value: Any) -> bytes:
