@@ -9,7 +9,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from unlearning.errors import EvidenceError
+from unlearning.errors import EvidenceError, StorageError
 from unlearning.evidence import log, merkle
 from unlearning.workspace import Workspace
 
@@ -49,6 +49,22 @@ def test_a_line_that_was_cut_off_was_never_written(root: Workspace, torn: int) -
     log.extend(root, DIGESTS[2:4])
     assert log.read(path) == DIGESTS[:4]
     assert path.stat().st_size == 4 * 65
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_logged_stays(
+    root: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.extend(root, DIGESTS[:2])
+
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            log.extend(root, DIGESTS[2:3])
+    assert log.read(log.file(root))[:2] == DIGESTS[:2]
+    assert log.extend(root, DIGESTS[2:3]).size == 3
 
 
 @pytest.mark.parametrize("wrong", [b"G" * 64 + b"\n", b"a" * 65, b"A" * 64 + b"\n"])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime as clock
+import hashlib
 import importlib
 import json
 import pkgutil
@@ -18,12 +19,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 import unlearning
 from tests.toy_batch import fake_training, file_requests, manifests, picture_tree, request_body, toy_params
 from unlearning import digests
 from unlearning.__main__ import main
 from unlearning.data import tombstones
-from unlearning.evidence import lineage
+from unlearning.evidence import bundle_verification, key_files, lineage, log, trust
 from unlearning.log import silent
 from unlearning.verbs import _ledger, certify, ingest, promote, request
 from unlearning.workspace import Workspace
@@ -68,6 +72,7 @@ class Second(float):
 def nothing_by_chance() -> None:
     """No clock, revision or secret in any module of ours that is imported: the same run leaves the same bytes."""
     vars(tombstones)["secrets"] = SimpleNamespace(token_bytes=bytes)
+    vars(key_files)["write_secret"] = _write_known_secret
     vars(lineage)["code_identity"] = lambda: dict(_CODE)
     still = SimpleNamespace(monotonic=Second, perf_counter=Second, sleep=time.sleep, time=time.time)
     for name, module in list(sys.modules.items()):
@@ -75,6 +80,20 @@ def nothing_by_chance() -> None:
             vars(module)["datetime"] = Noon
         if name.startswith("unlearning.") and getattr(module, "time", None) is time:
             vars(module)["time"] = still
+
+
+def _write_known_secret(path: Path, content: bytes) -> None:
+    """In place of a new secret, the one of its name."""
+    seed = hashlib.sha256(path.name.encode()).digest()
+    _write_secret(path, seed if path.suffix == ".key" else _pem(seed))
+
+
+def _pem(seed: bytes) -> bytes:
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+_write_secret = key_files.write_secret
 
 
 def everything() -> None:
@@ -142,16 +161,28 @@ def left(home: Path) -> dict[str, Any]:
 def torn(home: Path, whole: dict[str, Any]) -> list[str]:
     """What a reader would see half made after a kill: an asset that lacks a file, or a file that is not as it will be.
 
-    history.jsonl and the tombstones grow by whole lines; the ledger's rows are another state until the end.
+    history.jsonl and the tombstones grow by whole lines; the ledger's rows are another state until the end. Bundle and
+    log grow, too: what is there of them must hold.
     """
     here, root = left(home), home / "var"
     files = {name for name in here if not name.startswith("ledger:") and not name.startswith("work/")}
-    wrong = [name for name in files if name in whole and here[name] != whole[name]]
+    wrong = [name for name in files if name in whole and here[name] != whole[name] and not _holds(root, name)]
     wrong += [name for name in files if name not in whole and not name.endswith(".why")]
     for folder in {tuple(name.split("/")[:3]) for name in whole if name.startswith("batches/")}:
         if (root / Path(*folder)).is_dir() and folder[-1] != "lineage":
             wrong += [name for name in whole if tuple(name.split("/")[:3]) == folder and name not in files]
     return sorted(wrong)
+
+
+def _holds(root: Path, name: str) -> bool:
+    """Whether it is an earlier bundle that verifies, its page, or a log of whole lines."""
+    if name == "log/digests":
+        return (root / name).stat().st_size == 65 * len(log.read(root / name))
+    if not name.endswith((".erasure.intoto.jsonl", ".erasure.html")):
+        return False
+    bundle = root / name.replace(".erasure.html", ".erasure.intoto.jsonl")
+    trusted = trust.load(root / "trust.json")
+    return bundle_verification.verify(bundle.read_bytes(), trusted).verified
 
 
 def leftovers(home: Path) -> list[str]:

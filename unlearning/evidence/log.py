@@ -74,7 +74,8 @@ def head(path: Path) -> Head:
 
 
 def extend(workspace: Workspace, digests: Iterable[bytes]) -> Head:
-    """Append what is not in the log yet, on disk when this returns; the head after it. Raises EvidenceError.
+    """Append what is not in the log yet, on disk when this returns; the head after it. Raises EvidenceError
+    for a damaged log, StorageError where it cannot be written.
 
     One writer at a time: others wait. A writer that was killed leaves whole lines, or one that the next cuts off.
     """
@@ -84,12 +85,15 @@ def extend(workspace: Workspace, digests: Iterable[bytes]) -> Head:
         there = read(path)
         known = set(there)
         new = [digest for digest in dict.fromkeys(digests) if digest not in known]
-        with path.open("ab") as log:
-            log.truncate(_LINE * len(there))
-            log.write(b"".join(digest.hex().encode() + b"\n" for digest in new))
-            log.flush()
-            os.fsync(log.fileno())
-        files.sync_folder(path.parent)
+        try:
+            with path.open("ab") as log:
+                log.truncate(_LINE * len(there))
+                log.write(b"".join(digest.hex().encode() + b"\n" for digest in new))
+                log.flush()
+                os.fsync(log.fileno())
+            files.sync_folder(path.parent)
+        except OSError as error:
+            raise files.refused(error, path) from error
     return Head(len(there) + len(new), merkle.root([*there, *new]))
 
 
