@@ -18,6 +18,7 @@ from unlearning import (
     command_compare,
     command_intake,
     command_keys,
+    command_prove,
     command_purge,
     command_request,
     command_sequence,
@@ -79,6 +80,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     command_trace.add(verbs, root)
     command_purge.add(verbs, root, settings)
     command_keys.add(verbs, root, batch)
+    command_prove.add(verbs, root)
     _add_embed(verbs, root, settings)
     kinds = verbs.add_parser(
         "kinds", help="every registered generator, corruption, method, merge, scope, metric, attack"
