@@ -23,6 +23,7 @@ from unlearning.rules import (
     Section,
     Suppress,
     Tombstones,
+    Trace,
     without,
 )
 from unlearning.rules import Goal as Goal
@@ -253,6 +254,7 @@ class Params(Section):
     suppress: Suppress = Field(Suppress(), description="what is withheld until a batch is promoted, if it is asked for")
     resolve: Resolve = Field(Resolve(), description="what of a request needs somebody's word; default: near duplicates")
     tombstones: Tombstones = Field(Tombstones(), description="how what was forgotten is kept out of a later ingest")
+    trace: Trace = Field(Trace(), description="which states a training leaves for whoever runs a part of it again")
     purge: Purge = Field(Purge(), description="when stored copies of what was forgotten go, and the models that knew it")
 
     @model_serializer(mode="wrap")

@@ -13,7 +13,8 @@ Selected = Literal["sample_key", "content_sha256", "pixel_sha256", "subject", "c
 Profile = Literal["quick", "standard", "audit"]  # how much an evaluation tries
 
 OVERRIDABLE = ("method", "merge", "scope", "budget")  # of `unlearn`, by a rule
-OPTIONAL = ("policy", "suppress", "tombstones", "resolve", "purge")  # sections that are not written where they say nothing
+# Sections that are not written where they say nothing.
+OPTIONAL = ("policy", "suppress", "tombstones", "resolve", "purge", "trace")
 
 
 class Section(BaseModel):
@@ -116,6 +117,17 @@ class Tombstones(Section):
         le=16,
         description="bits of 64 by which two perceptual hashes of one picture may differ; null = none is kept, since "
         "such a hash is personal data that stays, and a picture re-encoded with loss is then not known again",
+    )
+
+
+class Trace(Section):
+    """What lies beside a checkpoint so that parts of its training can be run again (`unlearning verify --replay`)."""
+
+    keep: int | None = Field(
+        None,
+        gt=0,
+        description="steps between states that are kept for it: three times the size of what is trained, each; null = "
+        "none, a replay begins at the first step; a tenth of the steps makes one cost a tenth. What is made stays",
     )
 
 

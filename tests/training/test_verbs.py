@@ -71,7 +71,10 @@ def test_three_checkpoints_from_one_command_each(params: Params, batch: BatchFol
     weights = {role: checkpoint.weights_sha256(batch.asset(f"{role}_checkpoint")) for role in records}
     assert len(set(weights.values())) == 3
     for role, record in records.items():
-        assert [file.path for file in record.outputs] == ["checkpoint.json", "log.jsonl", "model.safetensors"]
+        assert [file.path for file in record.outputs] == [
+            *("checkpoint.json", "log.jsonl", "model.safetensors"),
+            *("trace.json", "trace.rows"),
+        ]
         assert record.facts["steps"] == 6
         assert record.facts["resumed_from"] == 0
         assert record.facts["last"]["step"] == 6

@@ -22,6 +22,7 @@ from unlearning.training.schedule import learning_rate
 from unlearning.training.snapshots import Snapshots
 from unlearning.training.step import Step, refuse_not_finite
 from unlearning.training.stopping import Watch
+from unlearning.training.trace import Recorder
 
 
 class Resumed(Protocol):
@@ -40,11 +41,14 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
     began, budget = time.monotonic(), run.budget
     step, savepoints, journal = Step(run, world), Savepoints(work, run.recipe), Journal(work / "log.jsonl")
     snapshots, watch = Snapshots(run.student, budget), Watch(run.stopping, run.student, run.corruption, budget, world)
-    start = _resume(run, (step, snapshots, watch), savepoints, world, journal, log)
+    trace = Recorder(run, step, world)
+    start = _resume(run, (step, snapshots, watch, trace), savepoints, world, journal, log)
 
     for number in range(start, start if watch.ended else budget.steps):
-        losses, norm = step(run.batches(number), number)
+        drawn = run.batches(number)
+        losses, norm = step(drawn, number)
         done = number + 1
+        trace.take(done, drawn, losses, norm)
         if world.leads:
             snapshots.look(done)
         rises = watch.look(done)
@@ -57,10 +61,12 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
                 journal.append(done, numbers)
                 speed = (done - start) * _images(run) / (time.monotonic() - began)
                 log(Progress(run.stage, done, budget.steps, {**numbers, "images_per_second": speed}))
-        if world.leads and done in run.edges:
+        if world.leads and (done in run.edges or trace.keeps(done)):
             savepoints.keep(done, step.memory())
-        if world.leads and (done % budget.save_every == 0 or last):
-            savepoints.save(done, {**step.memory(), **snapshots.memory(), **watch.memory()})
+        if done % budget.save_every == 0 or last:
+            trace.settle()
+            if world.leads:
+                savepoints.save(done, {**step.memory(), **snapshots.memory(), **watch.memory(), **trace.memory()})
         if watch.ended:
             break
 
@@ -70,7 +76,8 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
     if world.leads and watch.facts:
         log(Progress(run.stage, budget.steps, budget.steps, note=f"stopped: {watch.facts['why_stopped']}"))
     steps, seconds = watch.facts.get("stopped_at", budget.steps), time.monotonic() - began
-    return Trained(steps, start, seconds, dict(_last(journal, world)), snapshots.memory(), watch.facts)
+    last_numbers, traces = dict(_last(journal, world)), trace.parts(savepoints)
+    return Trained(steps, start, seconds, last_numbers, snapshots.memory(), watch.facts, traces)
 
 
 def _resume(

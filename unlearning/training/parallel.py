@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -47,6 +48,14 @@ class World:
         dist.all_reduce(flat)
         parts = torch.split(flat / self.size, [value.numel() for value in values])
         return [part.view_as(value) for part, value in zip(parts, values, strict=True)]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Every rank's value in their order, on rank 0; [] on the others."""
+        if self.size == 1:
+            return [value]
+        box: list[Any] = [None] * self.size
+        dist.all_gather_object(box, value)
+        return box if self.leads else []
 
     def wait(self) -> None:
         """Until every rank is here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,19 @@ from torch import Tensor
 
 from unlearning.contracts import Corruption, Generator, Merge, Method, Prepared, Scope
 from unlearning.params import Budget
+from unlearning.trace_rows import Part
 from unlearning.training.stopping import Stopping
 from unlearning.types import Drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the training trace says of a run's images: sha256 of each image's stored bytes (hex), by row of its set."""
+
+    forget: Sequence[str]
+    retain: Sequence[str]
+    part: str = "model"  # of the checkpoint that is made
+    keep: int | None = None  # steps between states that are kept beside the weights, to run on from; None = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class Run:
     holes_by_row: bool = False  # an image loses the same pixels whenever it comes
     stopping: Stopping | None = None  # None: the budget is spent, whatever happens
     edges: frozenset[int] = frozenset()  # steps after which the state is kept beside the newest, for good
+    seen: Seen | None = None  # None: no training trace is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +57,4 @@ class Trained:
     last: dict[str, float]
     snapshots: dict[str, Tensor] = field(default_factory=dict)  # on rank 0, of a budget that asks for them
     stopped: dict[str, Any] = field(default_factory=dict)  # where and why, of a run that may stop early
+    traces: tuple[Part, ...] = ()  # on rank 0, in the order in which they were made

@@ -49,6 +49,10 @@ class Step:
         self._optimizer.step()
         return losses, norm
 
+    def weights_sha256(self) -> str:
+        """Of all that moves, as it is now: sha256 of the canonical list of (name, sha256)."""
+        return digests.of_value([[name, _sha256(weight)] for name, weight in sorted(self._moving.items())])
+
     def memory(self) -> dict[str, Tensor]:
         """What changes from step to step: parameters in scope, buffers that moved, and the optimizer's averages."""
         values: dict[str, Tensor] = {f"weight/{name}": weight for name, weight in self._moving.items()}

@@ -52,7 +52,7 @@ def original(params: Params, batch: BatchFolder, recipe: ShardedRecipe, world: W
     """Every member from random weights. Raises ManifestError for a shard or slice without an image."""
     plan = _plan(params, recipe)
     rows = sharding.deal(_training_rows(params, batch), plan.rule)
-    shop = _shop("original_checkpoint", NaiveDeletion(), batch, world, key, log)
+    shop = _shop("original_checkpoint", NaiveDeletion(), params, batch, world, key, log)
     members = [_shards.train_member(plan, j, rows.member(j), (), shop) for j in range(recipe.shards)]
     return _fitted(plan, rows, members, shop, {"role": "original", "images": len(rows), "left_out": 0}, states=True)
 
@@ -69,7 +69,7 @@ def reference(
     plan = _plan(params, recipe) if found is None else found.plan
     before = sharding.deal(_training_rows(params, batch), plan.rule) if found is None else found.rows
     rows = _less(before, batch, plan)
-    shop = _shop("reference_checkpoint", NaiveDeletion(), batch, world, key, log)
+    shop = _shop("reference_checkpoint", NaiveDeletion(), params, batch, world, key, log)
     members = []
     for shard in range(recipe.shards):
         mine = rows.member(shard)
@@ -90,7 +90,7 @@ def forget(params: Params, batch: BatchFolder, recipe: ShardedRecipe, world: Wor
             f"batch {batch.key}: no image to forget was in the training of any of {recipe.shards} shards, so there is "
             f"nothing to retrain; a request that covers a training image is right"
         )
-    shop = _shop("unlearned_checkpoint", Sisa(), batch, world, key, log)
+    shop = _shop("unlearned_checkpoint", Sisa(), params, batch, world, key, log)
     members = [_retrained(found, shard, rows, shop) for shard in range(recipe.shards)]
     facts = {
         "role": "unlearned",
@@ -144,8 +144,8 @@ def _plan(params: Params, recipe: ShardedRecipe) -> Plan:
     return plan
 
 
-def _shop(stage: str, method: Method, batch: BatchFolder, world: World, key: str, log: Log) -> Shop:
-    return Shop(stage, method, batch.workspace, world, batch.workspace.work(key), log)
+def _shop(stage: str, method: Method, params: Params, batch: BatchFolder, world: World, key: str, log: Log) -> Shop:
+    return Shop(stage, method, batch.workspace, world, batch.workspace.work(key), log, params.trace.keep)
 
 
 def _fitted(
@@ -159,6 +159,7 @@ def _fitted(
         resumed_from=sum(max(0, run.resumed_from - member.start) for member, run in runs),
         seconds=sum(run.seconds for _, run in runs),
         last=runs[-1][1].last if runs else {},
+        traces=tuple(part for _, run in runs for part in run.traces),
     )
     told = {
         **facts,

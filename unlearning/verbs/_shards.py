@@ -38,9 +38,10 @@ from unlearning.scopes.all import All
 from unlearning.training import checkpoint
 from unlearning.training.loop import train
 from unlearning.training.parallel import World
-from unlearning.training.run import Run, Trained
+from unlearning.training.run import Run, Seen, Trained
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.task import Place
+from unlearning.training.trace import rows_tensor
 from unlearning.types import Drawn, Images
 from unlearning.workspace import Workspace
 
@@ -128,19 +129,21 @@ class Shop:
     world: World
     work: Path
     log: Log
+    keep: int | None = None  # steps between states that a training trace keeps
 
 
+@dataclass(frozen=True, slots=True)
 class _Leading(ImageSource):
     """The first `count` of some images."""
 
-    def __init__(self, images: ImageSource, count: int) -> None:
-        self._images, self._count = images, count
+    images: ImageSource
+    count: int
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __call__(self, rows: Tensor) -> Images:
-        return self._images(rows)
+        return self.images(rows)
 
 
 def train_member(plan: Plan, shard: int, rows: Dealt, before: Sequence[Kept], shop: Shop) -> Member:
@@ -149,13 +152,23 @@ def train_member(plan: Plan, shard: int, rows: Dealt, before: Sequence[Kept], sh
     A slice's period that would have nothing to read is passed over. Run again after a crash to resume. Raises
     CheckpointError where a loss is not finite or a state is not what its sha256 says.
     """
-    key, counts = plan.key(shard, rows), rows.up_to(plan.recipe.slices)
-    student = _student(plan, shard)
-    start = before[-1].step if before else plan.edges[int((counts > 0).argmax())]
-    work = shop.work / f"shard-{shard}"
-    run = Run(
+    run, work = member_run(plan, shard, rows, before, shop), shop.work / f"shard-{shard}"
+    savepoints, start = Savepoints(work, run.recipe), int(run.recipe["start"])
+    if start and shop.world.leads and savepoints.newest() is None:
+        savepoints.save(start, {**state(before, run.student), **rows_tensor(b"")})
+    shop.world.wait()
+    trained = train(run, shop.world, work, _said(shop.log, shard, plan.recipe.shards))
+    made = [(place, step, savepoints.kept(step)) for place, step in enumerate(plan.edges[1:]) if step > start]
+    states = (*before, *(Kept(place, step, path, digests.of_file(path)) for place, step, path in made))
+    return Member(run.student.cpu(), len(rows), plan.key(shard, rows), states, start, not before, trained)
+
+
+def member_run(plan: Plan, shard: int, rows: Dealt, before: Sequence[Kept], shop: Shop) -> Run:
+    """The training of a member, from random weights or from the last of the states `before`, as `state` has them."""
+    start = before[-1].step if before else plan.edges[int((rows.up_to(plan.recipe.slices) > 0).argmax())]
+    return Run(
         stage=shop.stage,
-        student=student,
+        student=_student(plan, shard),
         original=None,
         method=shop.method,
         merge=WeightedSum(),
@@ -163,17 +176,10 @@ def train_member(plan: Plan, shard: int, rows: Dealt, before: Sequence[Kept], sh
         corruption=Corruption.chosen(plan.corruption, "corruption"),
         batches=_walk(plan, shard, rows, shop),
         budget=_budget(plan, shard),
-        recipe={"member": key, "start": start},
+        recipe={"member": plan.key(shard, rows), "start": start},
         edges=frozenset(plan.edges[1:]),
+        seen=Seen((), rows.table["sha256"].to_pylist(), f"shard-{shard}", shop.keep),
     )
-    savepoints = Savepoints(work, run.recipe)
-    if start and shop.world.leads and savepoints.newest() is None:
-        savepoints.save(start, _state(before, student))
-    shop.world.wait()
-    trained = train(run, shop.world, work, _said(shop.log, shard, plan.recipe.shards))
-    made = [(place, step, savepoints.kept(step)) for place, step in enumerate(plan.edges[1:]) if step > start]
-    states = (*before, *(Kept(place, step, path, digests.of_file(path)) for place, step, path in made))
-    return Member(student.cpu(), len(rows), key, states, start, not before, trained)
 
 
 def assembled(plan: Plan, members: Sequence[Member]) -> Generator:
@@ -278,7 +284,7 @@ def _walk(plan: Plan, shard: int, rows: Dealt, shop: Shop) -> Callable[[int], Dr
     return lambda step: walks[bisect_right(plan.edges, step) - 1](step)
 
 
-def _state(before: Sequence[Kept], student: Generator) -> dict[str, Tensor]:
+def state(before: Sequence[Kept], student: Generator) -> dict[str, Tensor]:
     """The last of the states, or that of random weights before any step."""
     if before:
         return checkpoint.read_tensors(before[-1].path, before[-1].sha256)

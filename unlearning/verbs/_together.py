@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 from unlearning import files
 from unlearning.contracts import Generator, GeneratorRecipe
 from unlearning.errors import CheckpointError, StorageError
-from unlearning.evidence import lineage
+from unlearning.evidence import lineage, training_trace
 from unlearning.evidence.lineage import Record
 from unlearning.log import Log, silent
 from unlearning.params import Params
-from unlearning.training import checkpoint, parallel, snapshots
+from unlearning.training import checkpoint, parallel, snapshots, trace
 from unlearning.training.journal import Journal
 from unlearning.training.parallel import World
 from unlearning.training.run import Trained
@@ -96,6 +96,9 @@ def _write(target: Path, fitted: Fitted, params: Params, batch: BatchFolder, key
     if fitted.beside is not None:
         fitted.beside(target)
     files.write_bytes(target / "log.jsonl", Journal(batch.workspace.work(key) / "log.jsonl").content())
+    if trained.traces:
+        weights_sha256 = checkpoint.describe(target)["weights_sha256"]
+        training_trace.write(target, trained.traces, trace.machine(world), weights_sha256)
     run = {
         "preparation_seconds": round(fitted.preparing, 3),
         "seconds": round(trained.seconds, 3),

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from unlearning import digests
 from unlearning.contracts import (
     Corruption,
@@ -21,10 +19,9 @@ from unlearning.contracts import (
     Prepared,
     Scope,
 )
-from unlearning.data import manifest
 from unlearning.data.batches import Batches
 from unlearning.data.images import ImageSet
-from unlearning.errors import ManifestError, ParamsError
+from unlearning.errors import ParamsError
 from unlearning.evidence.lineage import Record
 from unlearning.generators.sharded import ShardedRecipe
 from unlearning.log import Log
@@ -35,11 +32,11 @@ from unlearning.training import checkpoint, snapshots
 from unlearning.training.known import Shelf, remember
 from unlearning.training.loop import train
 from unlearning.training.parallel import World
-from unlearning.training.run import Run
+from unlearning.training.run import Run, Seen
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.stopping import Stopping
 from unlearning.training.task import Place
-from unlearning.verbs import _exact, _planned, _retrain
+from unlearning.verbs import _exact, _planned, _retrain, _trained_on
 from unlearning.verbs._kinds import check
 from unlearning.verbs._together import Fitted, Train, make_together
 from unlearning.workspace import BatchFolder
@@ -71,16 +68,19 @@ def _fit(params: Params, batch: BatchFolder, world: World, key: str, log: Log) -
     if isinstance(recipe, ShardedRecipe):  # `check` lets it meet `sisa` alone, which trains instead of unlearning
         return _exact.forget(params, batch, recipe, world, key, log)
     began = time.monotonic()
-    task, images = _task(params, batch, recipe, world, key, log)
+    task, images = prepared(params, batch, recipe, world, key, batch.workspace.work(key), log)
     preparing = time.monotonic() - began
     trained = train(task, world, batch.workspace.work(key), log)
     return Fitted(task.student, recipe, trained, {**_facts(task, images), **trained.stopped}, preparing)
 
 
-def _task(
-    params: Params, batch: BatchFolder, recipe: GeneratorRecipe, world: World, key: str, log: Log
+def prepared(
+    params: Params, batch: BatchFolder, recipe: GeneratorRecipe, world: World, key: str, work: Path, log: Log
 ) -> tuple[Run, dict[str, int]]:
-    """The run, and how many images a set has. The original leaves memory here if nobody asks it any more."""
+    """The run, and how many images a set has. The original leaves memory here if nobody asks it any more.
+
+    work  where what is computed before the first step is kept; `params.unlearn` is what the batch's plan says
+    """
     method, merge, scope = _chosen(params)
     corruption, budget = Corruption.chosen(params.corruption, "corruption"), params.unlearn.budget
     original = checkpoint.load(batch.original, expected=recipe)
@@ -88,12 +88,11 @@ def _task(
     student = copy.deepcopy(original)
     original.to(world.device).requires_grad_(False)
 
-    forget, retain = (ImageSet(table, batch.workspace, params.data) for table in _tables(batch))
+    forget, retain = (ImageSet(table, batch.workspace, params.data) for table in _trained_on.unlearning(batch))
     place = Place.of(world, budget.seed, budget.batch_size)
     draws = Draws(budget.seed, budget.batch_size, where=("prepare",), device=world.device)
     spread = snapshots.read(batch.original)
     given = Preparation(original, forget, retain, corruption, draws, world.device, spread)
-    prepared = batch.workspace.work(key) / "prepared"
     seen = forget if method.uses_forget else None
     kept = retain if method.reads_retain else None
     walk = Batches(seen, kept, budget.batch_size, budget.seed, place.first, place.rows, flip=params.data.flip)
@@ -108,17 +107,18 @@ def _task(
         batches=walk,
         budget=budget,
         recipe={"key": key},
-        prepared_method=_once(prepared / "method", key, world, lambda: method.prepare(given)),
-        prepared_scope=_once(prepared / "scope", key, world, lambda: scope.prepare(given)),
+        prepared_method=_once(work / "prepared" / "method", key, world, lambda: method.prepare(given)),
+        prepared_scope=_once(work / "prepared" / "scope", key, world, lambda: scope.prepare(given)),
         holes_by_row=params.unlearn.holes == "row",
         stopping=None if params.unlearn.stop is None else Stopping(params.unlearn.stop, forget, retain),
+        seen=Seen(_sha256(seen), _sha256(kept), keep=params.trace.keep),
     )
     if params.unlearn.cache:
-        task = remember(task, walk, _shelf(params, batch, key), world, log)
+        task = remember(task, walk, _shelf(params, batch, work), world, log)
     return task, {"forget_images": len(forget), "retain_images": len(retain)}
 
 
-def _shelf(params: Params, batch: BatchFolder, key: str) -> Shelf:
+def _shelf(params: Params, batch: BatchFolder, work: Path) -> Shelf:
     """With the run's resumable state, because it holds what was made of images to forget, and goes when that goes."""
     made_of = {
         "weights_sha256": checkpoint.describe(batch.original)["weights_sha256"],
@@ -127,7 +127,12 @@ def _shelf(params: Params, batch: BatchFolder, key: str) -> Shelf:
         "forget_sha256": digests.of_file(batch.forget),
         "retain_sha256": digests.of_file(batch.retain),
     }
-    return Shelf(batch.workspace.work(key) / "known", made_of, int(params.unlearn.cache_gib * 2**30))
+    return Shelf(work / "known", made_of, int(params.unlearn.cache_gib * 2**30))
+
+
+def _sha256(images: ImageSet | None) -> list[str]:
+    """Of every image's stored bytes, by row; of an absent set none."""
+    return [] if images is None else images.table["sha256"].to_pylist()
 
 
 def _facts(task: Run, images: dict[str, int]) -> dict[str, Any]:
@@ -158,17 +163,6 @@ def _refuse_unfit(method: Method, original: Generator) -> None:
             f"unlearn.method: {method.kind!r} needs a generator that is a {method.needs().__name__}; "
             f"this one is a {type(original).__name__}"
         )
-
-
-def _tables(batch: BatchFolder) -> tuple[pa.Table, pa.Table]:
-    """Images to forget that training saw (all of them, if it saw none), and images to keep."""
-    forget, retain = manifest.read(batch.forget), manifest.read(batch.retain)
-    manifest.refuse_overlap({"forget": forget, "retain": retain})
-    seen = manifest.only(forget, "train")
-    for name, table in (("forget", forget), ("retain", retain)):
-        if not len(table):
-            raise ManifestError(f"batch {batch.key}: the {name} manifest is empty; at least one image is right")
-    return (seen if len(seen) else forget), retain
 
 
 def _once(folder: Path, key: str, world: World, prepare: Callable[[], Prepared]) -> Prepared:

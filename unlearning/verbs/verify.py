@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from unlearning import digests
+from unlearning import digests, files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import bundle, bundle_verification, trust, verification
 from unlearning.evidence.bundle_verification import Beside
 from unlearning.evidence.verification import Exported, Verification
+from unlearning.verbs import _traces
 from unlearning.workspace import Workspace
 
 NO_BUNDLE = "any signature: no bundle lies in the folder; `unlearning attest` makes one"
@@ -36,7 +38,8 @@ def run(folder: Path, trusted: Path | None = None) -> Verification:
     trusted  a trust file; default: the one at the root that the batch lies in
     """
     found, folder = verification.verify(folder), folder.resolve()
-    batch = Exported(Workspace(folder.parent), found.batch, folder)
+    batch = Exported(Workspace(folder.parent.parent), found.batch, folder)
+    found = _with_traces(found, batch)
     path = bundle.file(batch)
     trusted = trusted or near(path)
     if not path.is_file() or trusted is None:
@@ -48,6 +51,13 @@ def run(folder: Path, trusted: Path | None = None) -> Verification:
         problems.append(f"{path.name[:12]}…{bundle.ENDING}: is about another certificate.json than lies there")
     by = tuple(f"{key.role} {key.keyid}" for key in told.keys)
     return replace(found, mismatches=(*found.mismatches, *problems), signed_by=by)
+
+
+def _with_traces(found: Verification, batch: Exported) -> Verification:
+    params = files.read_json(batch.certificate).get("params")
+    told = _traces.checked(batch, params if isinstance(params, Mapping) else {})
+    mismatches, not_checked = (*found.mismatches, *told.mismatches), (*found.not_checked, *told.not_checked)
+    return replace(found, mismatches=mismatches, not_checked=not_checked)
 
 
 def of_bundle(path: Path, given: Given) -> tuple[bundle_verification.Verification, Path]:
