@@ -558,10 +558,8 @@ def rules_within(one: Statement) -> Iterator[tuple[str, bool]]:
     if one.word == "set-commitment":
         yield "the one subject is named as the set", about == [said["set"]]
         yield "leaf is key/1 for dataset_keys only", (said["leaf"] == "key/1") == (said["set"] == "dataset_keys")
-        yield (
-            "size is 0 exactly when the root is MTH([])",
-            (said["size"] == 0) == (root_of([]).hex() in subjects.values()),
-        )
+        is_empty = root_of([]).hex() in subjects.values()
+        yield "size is 0 exactly when the root is MTH([])", is_empty == (said["size"] == 0)
     elif one.word == "provenance":
         read = dependencies(said)
         yield f"{MODEL} is a subject", MODEL in subjects
@@ -615,11 +613,8 @@ def rules_of_parts(bundle: Bundle) -> Iterator[tuple[str, str, bool]]:
     yield "6, test-result", "names are distinct in the bundle", len(set(measured)) == len(measured)
     ends = {one.subjects["dataset"] for one in bundle.statements if list(one.subjects) == ["dataset"]}
     yield "6, no-match", "the subject is the root of dataset", ends == {bundle.root("dataset")}
-    yield (
-        "6, no-match",
-        "status no_match and a no-match statement go together",
-        (bundle.status == "no_match") == bool(nothing),
-    )
+    together = (bundle.status == "no_match") == bool(nothing)
+    yield "6, no-match", "status no_match and a no-match statement go together", together
 
     listed = [one.sha256 for one in bundle.statements[:-1]]
     yield "7.1", "payloads are the SHA256 of the other payloads, in order", bundle.index["payloads"] == listed
@@ -640,11 +635,8 @@ def rules_of_claims(bundle: Bundle) -> Iterator[tuple[str, str, bool]]:
     index, status, issued = bundle.index, bundle.status, bundle.status == "issued"
     failed = any(one["result"] == "FAILED" for one in bundle.all("test-result"))
     for properties in (one["properties"] for one in bundle.all("svr")):
-        yield (
-            "7.5",
-            "issued, no FAILED and GATES_PASSED go together",
-            issued == (not failed) == ("GATES_PASSED" in properties),
-        )
+        together = issued == (not failed) == ("GATES_PASSED" in properties)
+        yield "7.5", "issued, no FAILED and GATES_PASSED go together", together
         claims = [f"FORGET_{index['claim_level']}"] if issued else []
         said = [one for one in properties if one.startswith("FORGET_")]
         yield "7.5", "FORGET_ and the claim level is said when issued, and nothing else", said == claims
@@ -653,13 +645,10 @@ def rules_of_claims(bundle: Bundle) -> Iterator[tuple[str, str, bool]]:
         yield "7.6", f"{field} is null for no_match only", (index[field] is None) == (status == "no_match")
     for promotion in bundle.all("promotion"):
         same, previous = promotion["certificate_sha256"] == index["certificate_sha256"], promotion["previous"]
+        above = previous is None or promotion["version"] > previous["version"]
         yield "7.7", "what is promoted was issued", issued
         yield "7.7", "the promotion's certificate_sha256 is the index's", same
-        yield (
-            "7.7",
-            "its version is above the previous one",
-            previous is None or promotion["version"] > previous["version"],
-        )
+        yield "7.7", "its version is above the previous one", above
 
 
 def rules_of_order(bundle: Bundle) -> Iterator[tuple[str, str, bool]]:
