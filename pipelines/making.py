@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import evidence, metadata, openlineage, recording
+from pipelines import evidence, metadata, openlineage, recording, signing
 from pipelines.automation import alive
 from pipelines.line import Line
 from pipelines.resources.compute import Compute, Job
@@ -185,7 +185,8 @@ class _Making:
             "dvc": dg.MetadataValue.text(f"{kept}{f' (md5 {md5})' if md5 else ''}"),
             "mlflow": dg.MetadataValue.url(run.link) if run.link else dg.MetadataValue.text(self._silence()),
         }
-        return {**extra, **_pictures(self.batch, record)}
+        signed = signing.metadata(self.batch) if name == "certificate" else {}
+        return {**extra, **signed, **_pictures(self.batch, record)}
 
     def _silence(self) -> str:
         return f"{self.tracking.skipped} calls wait in {self.tracking.place.home / 'outbox'}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import registry
+from pipelines import registry, signing
 from pipelines.dvc import DvcProject
 from pipelines.metadata import flat
 from pipelines.registry import Registered
@@ -68,6 +68,10 @@ def outputs(run: Run, record: Record, params: Params, batch: BatchFolder) -> Non
         for path in sorted(folder.glob(pattern)):
             beside = path.parent.relative_to(folder).as_posix()
             run.artifact(path, None if beside == "." else beside)
+    if record.asset == "certificate":
+        run.params(signing.facts(batch))
+        for path in signing.files(batch):
+            run.artifact(path)
     _version(run, record, params, batch)
 
 
@@ -83,7 +87,8 @@ def promoted(
     version = None
     if promotion.champion(batch.workspace, name) == now:
         version = registry.crown(run, Registered(name, now.sha256), now.previous["sha256"] if now.previous else None)
-    run.artifact(promotion.file(batch.workspace, name))
+    for path in (promotion.file(batch.workspace, name), *signing.files(batch)):
+        run.artifact(path)
     run.close("FINISHED")
     return run.link, version
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines import openlineage, recording
+from pipelines import openlineage, recording, signing
 from pipelines.line import Line
 from pipelines.making import OWNERS, opened, refusals
 from pipelines.resources.mlflow import MlflowTracking
@@ -34,9 +34,9 @@ def promotion_asset(line: Line) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         params, batch = opened(line, workbench, context.partition_key)
         with refusals():
-            done = promote.run(params, batch)
+            done = promote.run(params, batch, lambda line: context.log.info(f"{line.stage}: {line.note}"))
         tracking = mlflow.connect(batch.workspace.root, context.log.warning)
-        tags = {"dagster.run_id": context.run.run_id, "dagster.partition": batch.key}
+        tags = {"dagster.run_id": context.run.run_id, "dagster.partition": batch.key, **signing.facts(batch)}
         openlineage.promoted(params, batch, done.champion, context.run.run_id, context.log.warning)
         link, version = recording.promoted(tracking, params, batch, done.champion, tags)
         name, now = params.model.name, done.champion
@@ -48,6 +48,7 @@ def promotion_asset(line: Line) -> dg.AssetsDefinition:
                 "pending_requests": dg.MetadataValue.int(now.pending_requests or 0),
                 "path": dg.MetadataValue.path(str(batch.workspace.root / now.checkpoint)),
                 **_hashes(now),
+                **signing.metadata(batch),
                 "mlflow": dg.MetadataValue.url(link) if link else dg.MetadataValue.text("not reached"),
                 "mlflow_version": dg.MetadataValue.text(version or "not known to MLflow"),
             },

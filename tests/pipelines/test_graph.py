@@ -17,6 +17,7 @@ from unlearning import digests, files
 from unlearning.evidence import lineage, promotion
 from unlearning.requests.ledger import Ledger
 from unlearning.stages import STAGES
+from unlearning.verbs import verify
 
 
 def _client(line: Line) -> mlflow.MlflowClient:
@@ -117,7 +118,9 @@ def test_mlflow_has_one_run_an_asset_and_batch(ran: Ran) -> None:
 def test_no_file_that_names_samples_goes_to_mlflow(ran: Ran) -> None:
     kept = {path.name for path in (ran.line.workspace.root / "mlflow" / "artifacts").rglob("*") if path.is_file()}
     assert {"certificate.json", "report.json", "model.safetensors"} <= kept
-    assert {name for name in kept if name.endswith((".parquet", ".jsonl"))} == set()
+    signed = {name for name in kept if name.endswith(".erasure.intoto.jsonl")}
+    assert len(signed) == 2  # of both batches; a bundle holds roots and counts
+    assert {name for name in kept if name.endswith((".parquet", ".jsonl"))} == signed
     weights = [path.read_bytes() for path in (ran.line.workspace.root / "mlflow").rglob("model.safetensors")]
     assert weights
     assert not [content for content in weights if b"original" in content]  # they remember what is to go
@@ -134,6 +137,16 @@ def test_the_registry_is_a_picture_of_the_champion(ran: Ran) -> None:
     assert client.get_model_version_by_alias("digits-mae", "previous").tags["sha256"] == served.previous["sha256"]
     candidate = client.get_model_version_by_alias("digits-mae", "candidate")
     assert candidate.tags["batch"] == "b2"  # it waits: its promotion was refused
+
+
+def test_the_signed_bundle_is_named_where_it_was_made_and_where_it_is_served(ran: Ran) -> None:
+    made = materialized(ran.first)
+    for name, sequence in (("certificate", "0"), ("model_promotion", "1")):
+        shown = made[name].metadata
+        assert (shown["bundle.claim_level"].value, shown["bundle.sequence"].value) == ("C1", sequence)
+        assert str(shown["bundle.key_ids"].value).count(" ") == 1
+        assert str(shown["bundle"].value).endswith(".erasure.intoto.jsonl")
+    assert verify.run(ran.line.batch("b1").path).signed_by
 
 
 def test_a_second_run_reuses_everything_and_launches_nothing(ran: Ran) -> None:

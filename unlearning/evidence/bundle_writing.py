@@ -194,12 +194,12 @@ def _index(workspace: Workspace, contents: Contents, before: Bundle | None, by: 
 
 
 def _moment(payloads: Iterable[bytes], by: Signers, before: Bundle | None) -> str:
-    """Now; where the clock was set back meanwhile, not before anything that the index is about."""
-    officer = () if by.officer is None else (by.officer.key.valid_from,)
+    """Now; not before anything that the index is about, nor before its keys begin: a clock may have been set back."""
+    officers = [key.valid_from for key in by.trust.keys if key.role == "privacy_officer" and key.valid_until is None]
     told = [] if before is None else [before.index.issued_at]
     for payload in payloads:
         told += _times(canonical_text.read(payload))
-    return max(canonical_text.as_time(datetime.now(UTC)), by.pipeline.key.valid_from, *officer, *told)
+    return max(canonical_text.as_time(datetime.now(UTC)), by.pipeline.key.valid_from, *officers, *told)
 
 
 def _times(value: Any) -> list[str]:
