@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import bundle, bundle_verification, trust, verification
+from unlearning.evidence import bundle, bundle_page, bundle_verification, trust, verification
 from unlearning.evidence.bundle_verification import Beside
 from unlearning.evidence.verification import Exported, Verification
 from unlearning.verbs import _traces
@@ -49,8 +49,20 @@ def run(folder: Path, trusted: Path | None = None) -> Verification:
     problems = [f"{path.name[:12]}…{bundle.ENDING}: {problem}" for problem in told.problems]
     if told.bundle is not None and told.bundle.index.certificate_sha256 != digests.of_file(batch.certificate):
         problems.append(f"{path.name[:12]}…{bundle.ENDING}: is about another certificate.json than lies there")
+    problems += _page(path, told)
     by = tuple(f"{key.role} {key.keyid}" for key in told.keys)
     return replace(found, mismatches=(*found.mismatches, *problems), signed_by=by)
+
+
+def _page(path: Path, told: bundle_verification.Verification) -> list[str]:
+    """What people read is made from what was signed; a page that says otherwise is no evidence of anything."""
+    page = bundle_page.beside(path)
+    if not told.verified or not page.is_file() or page.read_bytes() == bundle_page.text(told).encode():
+        return []
+    return [
+        f"{page.name[:12]}….html: does not say what the bundle says: it was edited, or made by another release; "
+        "`unlearning page` makes it anew"
+    ]
 
 
 def _with_traces(found: Verification, batch: Exported) -> Verification:
@@ -62,6 +74,8 @@ def _with_traces(found: Verification, batch: Exported) -> Verification:
 
 def of_bundle(path: Path, given: Given) -> tuple[bundle_verification.Verification, Path]:
     """What holds of a bundle's file, and the trust file by which. Raises EvidenceError where a file is missing."""
+    if not path.is_file():
+        raise EvidenceError(f"{path}: there is no such file; a bundle's file, or a batch's folder, is right")
     trusted = given.trust or near(path.resolve())
     if trusted is None:
         raise EvidenceError(f"{path}: no trust file says whose signatures count; name one with --trust")
