@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev intake soak test test-ui test-slow faults test-core lint validate bench quality attacks planted sequence lock clean
+.PHONY: help setup demo dev intake soak test test-ui test-slow faults test-core security evidence lint validate bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,13 @@ test-slow: setup  ## the tests that take minutes
 SHARE ?= 1
 faults: setup  ## break it in every way of infra/faults.md, and write that table anew (SHARE=10: a tenth of the kills)
 	$(RUN) -m tests.faults $(SHARE)
+
+security: setup  ## hostile files, strings, requests, fuzzing; canaries and planted copies: a table, kept as JSON
+	$(RUN) -m tests.security security
+
+evidence: setup  ## bundles flipped, attacked and judged by two verifiers; damaged batches; what committing and proving cost
+	$(RUN) -m tests.security evidence
+	$(RUN) -m tests.benchmarks.evidence
 
 test-core:  ## the core's tests, without dagster, mlflow or dvc (PYTHON=python3.12 for another Python)
 	$(PYTHON) -m venv .venv-core

@@ -47,6 +47,8 @@ VAULT = (  # below the root: personal data may lie here, and here alone
     "batches/*/retain_proxy_set",
     "batches/*/evaluation_report/*.parquet",  # lines by image: kept from MLflow, taken out by a purge
 )
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 # Field -> its canary. A class that exists is a word of the data set, which its report uses: the canary names none.
 WORDS = {
     "controller_id": "canary-controller-4b1d",
@@ -221,7 +223,7 @@ def readable(path: Path) -> bytes:
     return content
 
 
-def rows(repository: Path) -> list[dict[str, Any]]:
+def rows(repository: Path = REPOSITORY) -> list[dict[str, Any]]:
     """For the table of what was tried: one row a canary."""
     with tempfile.TemporaryDirectory() as home:
         ran = run(repository, Path(home))
