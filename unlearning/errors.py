@@ -7,6 +7,9 @@ Each ends a verb with exit code 2.
 class UnlearningError(Exception):
     """Base of every refusal. A verb that raises one leaves every file and ledger as it was."""
 
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
+
 
 class ParamsError(UnlearningError):
     """params.yaml, or a recipe chosen in it, is not what the schema allows."""
@@ -42,3 +45,10 @@ class PolicyError(UnlearningError):
 
 class StorageError(UnlearningError):
     """A file could not be written (the disk is full, say); what stood there before still stands."""
+
+
+def printable(sentence: str) -> str:
+    """A sentence as one line that any terminal shows as it is: what it quotes may hold line breaks or escape codes."""
+    if sentence.isprintable():
+        return sentence
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in sentence)

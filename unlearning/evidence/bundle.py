@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unlearning import digests, files
-from unlearning.errors import EvidenceError, StorageError
+from unlearning.errors import EvidenceError, StorageError, printable
 from unlearning.evidence import canonical_text, envelope, predicates
 from unlearning.evidence.envelope import Envelope
 from unlearning.evidence.predicates import (
@@ -127,8 +127,8 @@ class NotABundle(ValueError):
     """Everything in which a file is not of the form, one sentence each."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__(problems[0])
-        self.problems = problems
+        self.problems = [printable(problem) for problem in problems]
+        super().__init__(self.problems[0])
 
 
 def file(batch: BatchFolder) -> Path:
