@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import unlearning
 from unlearning import digests, files
@@ -28,6 +30,8 @@ SCHEMA = "lineage/1"
 @dataclass(frozen=True, slots=True)
 class Record:
     """What stands in `lineage/<asset>.json`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
     asset: str
     batch: str
@@ -110,13 +114,20 @@ def require_sound_inputs(stage: Stage, batch: BatchFolder) -> None:
 
 def read(batch: BatchFolder, asset: str) -> Record:
     """The record of `asset`. Raises StorageError if there is none, EvidenceError if it is not a record."""
-    tree = files.read_json(batch.lineage(asset))
+    return of(files.read_json(batch.lineage(asset)), str(batch.lineage(asset)))
+
+
+def of(tree: Any, where: str) -> Record:
+    """The record that a file's JSON is. Raises EvidenceError naming `where`."""
+    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
+        raise EvidenceError(f"{where}: not a lineage record (its schema is not {SCHEMA})")
+    said = {name: value for name, value in tree.items() if name != "schema"}
     try:
-        if tree.pop("schema") != SCHEMA:
-            raise KeyError("schema")
-        return Record(**{**tree, "outputs": [FileDigest(**file) for file in tree["outputs"]]})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise EvidenceError(f"{batch.lineage(asset)}: not a lineage record ({error})") from None
+        return _RECORD.validate_json(files.canonical(said))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise EvidenceError(f"{where}: not a lineage record ({place[:80]}: {first['msg']})") from None
 
 
 def write(stage: Stage, params: Params, batch: BatchFolder, facts: dict[str, Any]) -> Record:
@@ -171,3 +182,6 @@ def _git(folder: Path, *words: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+_RECORD = TypeAdapter(Record)
