@@ -11,12 +11,13 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearning import digests, files
 from unlearning.errors import DataError, StorageError
@@ -40,6 +41,28 @@ COLUMNS = pa.schema(
     ]
 )
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Shard(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    file: Annotated[str, Field(pattern=rf"^{_PLAIN.pattern}$")]  # it becomes a part of a path
+    bytes: _Count
+    sha256: _Sha256
+
+
+class _Description(BaseModel):
+    """What is read of dataset.json; what only tells its reader where the images came from is not looked at."""
+
+    model_config = ConfigDict(strict=True)
+
+    index_sha256: _Sha256
+    images: _Count
+    splits: dict[str, _Count]
+    classes: dict[str, _Count]
+    shards: list[_Shard]
 
 
 def read(folder: Path) -> pa.Table:
@@ -66,8 +89,19 @@ def describe(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder}: there is no ingested data set; run `unlearning ingest SOURCE --name {folder.name}` first"
         ) from None
+    return described(tree, str(folder / "dataset.json"))
+
+
+def described(tree: Any, where: str) -> dict[str, Any]:
+    """`describe`, of the file's JSON. Raises DataError naming the first place that is not what it must be."""
     if not isinstance(tree, dict) or tree.get("schema") != SCHEMA_NAME:
-        raise DataError(f"{folder / 'dataset.json'}: not a {SCHEMA_NAME} description; ingest the source again")
+        raise DataError(f"{where}: not a {SCHEMA_NAME} description; ingest the source again")
+    try:
+        _Description.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))[:80]
+        raise DataError(f"{where}: {place!r} is not what ingest writes ({first['msg']}); ingest again") from None
     return tree
 
 
