@@ -255,7 +255,9 @@ class Params(Section):
     resolve: Resolve = Field(Resolve(), description="what of a request needs somebody's word; default: near duplicates")
     tombstones: Tombstones = Field(Tombstones(), description="how what was forgotten is kept out of a later ingest")
     trace: Trace = Field(Trace(), description="which states a training leaves for whoever runs a part of it again")
-    purge: Purge = Field(Purge(), description="when stored copies of what was forgotten go, and the models that knew it")
+    purge: Purge = Field(
+        Purge(), description="when stored copies of what was forgotten go, and the models that knew it"
+    )
 
     @model_serializer(mode="wrap")
     def _what_says_nothing_is_not_named(self, handler: Any) -> dict[str, Any]:
@@ -268,12 +270,17 @@ class Params(Section):
     def read(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
         """Read the file, put `{"unlearn.budget.steps": 8}` over it, and validate. Raises ParamsError."""
         tree = read_mapping(path, cls.model_fields, "there is no such file; name one with --params")
+        return cls.of(tree, str(path), overrides)
+
+    @classmethod
+    def of(cls, tree: dict[str, Any], where: str, overrides: Mapping[str, Any] | None = None) -> Params:
+        """The file's mapping, which the overrides change, validated. Raises ParamsError naming `where`."""
         for dotted, value in (overrides or {}).items():
-            _put(tree, dotted.split("."), value, str(path))
+            _put(tree, dotted.split("."), value, where)
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise ParamsError(explain(error, cls, str(path))) from None
+            raise ParamsError(explain(error, cls, where)) from None
 
     def section_digest(self, *sections: str) -> str:
         """sha256 of the named sections, canonical: what a stage's result depends on."""
@@ -292,6 +299,8 @@ def override(text: str) -> tuple[str, Any]:
 
 
 def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    if len(path) > yaml_text.DEEPEST:  # as the file: whoever writes it out again has a limit, too
+        raise ParamsError(f"{where}: an override of {len(path)} levels; at most {yaml_text.DEEPEST} are read")
     for branch in path[:-1]:
         tree = tree.setdefault(branch, {})
         if not isinstance(tree, dict):

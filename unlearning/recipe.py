@@ -82,15 +82,22 @@ class Recipe(BaseModel):
 def read_mapping(path: Path, keys: Iterable[str], absent: str) -> dict[str, Any]:
     """The mapping in a YAML file. Raises ParamsError, of a file that is not there in the words `absent`."""
     try:
-        tree = yaml_text.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(f"{path}: {absent}") from None
     except UnicodeDecodeError:
         raise ParamsError(f"{path}: not YAML (not UTF-8 text)") from None
+    return mapping(text, keys, str(path))
+
+
+def mapping(text: str, keys: Iterable[str], where: str) -> dict[str, Any]:
+    """The mapping in a YAML text. Raises ParamsError."""
+    try:
+        tree = yaml_text.parse(text)
     except yaml_text.NotYaml as error:
-        raise ParamsError(f"{path}: {error}") from None
+        raise ParamsError(f"{where}: {error}") from None
     if not isinstance(tree, dict):
-        raise ParamsError(f"{path}: a mapping with the keys {', '.join(sorted(keys))} is expected")
+        raise ParamsError(f"{where}: a mapping with the keys {', '.join(sorted(keys))} is expected")
     return tree
 
 

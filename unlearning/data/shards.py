@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Self
 
 from unlearning.data.pictures import EXTENSIONS
 from unlearning.data.tar_stream import MAX_MEMBER as MAX_MEMBER
-from unlearning.data.tar_stream import Member, members
+from unlearning.data.tar_stream import Member, members, members_of
 from unlearning.errors import DataError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -44,17 +45,24 @@ def is_shard(path: Path) -> bool:
 
 def samples(path: Path) -> Iterator[Sample]:
     """The samples of a `.tar` or `.tar.gz` shard, in order. Raises DataError naming shard and member."""
+    yield from _grouped(members(path), path.name)
+
+
+def samples_of(file: BufferedIOBase, name: str) -> Iterator[Sample]:
+    """`samples`, of an open file that can be sought in; `name` is the archive's."""
+    yield from _grouped(members_of(file, name), name)
+
+
+def _grouped(stream: Iterator[Member], shard: str) -> Iterator[Sample]:
     key, found = "", dict[str, Member]()
-    for member in members(path):
+    for member in stream:
         split = _KEY.fullmatch(member.name)
         if split is None:
-            raise DataError(
-                f"{path.name}: member {member.name[:80]!r} is not named KEY.EXTENSION, as WebDataset wants it"
-            )
+            raise DataError(f"{shard}: member {member.name[:80]!r} is not named KEY.EXTENSION, as WebDataset wants it")
         kind = split[2].lower().rpartition(".")[2]
         if kind not in EXTENSIONS | TEXTS:
             raise DataError(
-                f"{path.name}: member {member.name[:80]!r} is neither a picture ({', '.join(sorted(EXTENSIONS))}) nor "
+                f"{shard}: member {member.name[:80]!r} is neither a picture ({', '.join(sorted(EXTENSIONS))}) nor "
                 f"text ({', '.join(sorted(TEXTS))}); nothing else is read"
             )
         if split[1] != key and found:

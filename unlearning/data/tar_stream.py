@@ -8,10 +8,12 @@ names and oversized members are refused from their headers. Extraction filters h
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -47,20 +49,29 @@ def members(path: Path) -> Iterator[Member]:
 
     Raises DataError naming archive and member.
     """
-    seen = set[str]()
     try:
-        with gzip.open(path, "rb") if path.name.endswith("gz") else path.open("rb") as file:
-            for member in _stream(file, path.name, path.stat().st_size * MAX_RATIO + _SLACK):
-                if member.name in seen:
-                    raise DataError(f"{path.name}: two members are named {member.name[:80]!r}; names must differ")
-                seen.add(member.name)
-                if len(seen) > MAX_MEMBERS:
-                    raise DataError(f"{path.name}: more than {MAX_MEMBERS} members; split the shard")
-                yield member
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path.name}: truncated or damaged shard ({error}); fetch it again") from None
+        with path.open("rb") as file:
+            yield from members_of(file, path.name)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such shard") from None
+
+
+def members_of(file: BufferedIOBase, name: str) -> Iterator[Member]:
+    """`members`, of an open file that can be sought in; `name` is the archive's, and says whether it is packed."""
+    seen = set[str]()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    try:
+        with gzip.open(file, "rb") if name.endswith("gz") else nullcontext(file) as plain:
+            for member in _stream(plain, name, size * MAX_RATIO + _SLACK):
+                if member.name in seen:
+                    raise DataError(f"{name}: two members are named {member.name[:80]!r}; names must differ")
+                seen.add(member.name)
+                if len(seen) > MAX_MEMBERS:
+                    raise DataError(f"{name}: more than {MAX_MEMBERS} members; split the shard")
+                yield member
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{name}: truncated or damaged shard ({error}); fetch it again") from None
 
 
 def _stream(file: BufferedIOBase, shard: str, most: int) -> Iterator[Member]:

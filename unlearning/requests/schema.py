@@ -167,14 +167,19 @@ def read(path: Path) -> list[Filed]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__})") from None
-    if path.suffix == ".json":
-        return [parse(text, str(path))]
-    if path.suffix == ".csv":
-        rows = tabular.read(text, str(path))
-        return [parse(json.dumps({"schema": SCHEMA, **said}), f"{path} line {line}") for line, said in rows]
-    filed = [parse(line, f"{path} line {n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return parse_all(text, path.suffix, str(path))
+
+
+def parse_all(text: str, suffix: str, where: str) -> list[Filed]:
+    """The requests in the text of a file whose name ends so. Raises RequestError, as `read` does."""
+    if suffix == ".json":
+        return [parse(text, where)]
+    if suffix == ".csv":
+        rows = tabular.read(text, where)
+        return [parse(json.dumps({"schema": SCHEMA, **said}), f"{where} line {line}") for line, said in rows]
+    filed = [parse(line, f"{where} line {n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not filed:
-        raise RequestError(f"{path}: holds no request; one JSON object a line is right")
+        raise RequestError(f"{where}: holds no request; one JSON object a line is right")
     return filed
 
 
