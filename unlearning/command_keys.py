@@ -46,6 +46,16 @@ def add(verbs: Any, root: argparse.ArgumentParser, batch: argparse.ArgumentParse
     verify.add_argument("what", type=Path, metavar="BUNDLE_OR_DIR")
     for name in _EVIDENCE:
         verify.add_argument(f"--{name}", type=Path, metavar="FILE", help=_HELP[name])
+    verify.add_argument(
+        "--replay",
+        type=int,
+        metavar="K",
+        help="with a folder: what a training began with and drew, and K random segments of it run again; needs torch",
+    )
+    verify.add_argument("--seed", type=int, help="of the choice of segments; default: one that nobody knows beforehand")
+    verify.add_argument(
+        "--of", choices=("original", "reference", "unlearned"), default="unlearned", help="(%(default)s)"
+    )
     verify.add_argument("--json", type=Path, metavar="FILE", help="write the result of a bundle there, too")
     verify.set_defaults(verb=_verify)
 
@@ -157,6 +167,8 @@ def _verify(options: argparse.Namespace) -> int:
 def _verify_folder(options: argparse.Namespace) -> int:
     from unlearning.verbs import verify
 
+    if options.replay is not None and options.replay < 0:
+        raise EvidenceError(f"--replay {options.replay}: 0 or more segments are right")
     if any(getattr(options, name) for name in (*_EVIDENCE[1:], "json")):
         raise EvidenceError(f"{options.what}: only --trust goes with a folder; the others go with a bundle's file")
     found = verify.run(options.what, options.trust)
@@ -170,12 +182,24 @@ def _verify_folder(options: argparse.Namespace) -> int:
         sys.stdout.write(f"signed by: {key}\n")
     word = "verified" if found.verified else f"does NOT verify, {len(found.mismatches)} mismatches"
     sys.stdout.write(f"batch {found.batch}: {word} ({found.files} files hashed; certificate status {found.status})\n")
-    return 0 if found.verified else 1
+    if options.replay is None or not found.verified:
+        return 0 if found.verified else 1
+    return _replay(options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from unlearning.verbs import replay
+
+    done = replay.run(options.what, options.replay, Bars(), options.seed, options.of)
+    say(done.as_json())
+    return 0 if done.equal else 1
 
 
 def _verify_bundle(options: argparse.Namespace) -> int:
     from unlearning.verbs import verify
 
+    if options.replay is not None:
+        raise EvidenceError(f"{options.what}: --replay goes with the folder of a batch")
     given = verify.Given(**{name: getattr(options, name) for name in _EVIDENCE})
     found, trusted = verify.of_bundle(options.what, given)
     index = found.bundle.index if found.bundle is not None and found.verified else None

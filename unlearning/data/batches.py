@@ -53,6 +53,17 @@ class Batches:
         mine = slice(self._first, self._first + self._rows)
         return _sample(images, rows[mine], mirrored[mine] if self._flip else None)
 
+    def placed(self, step: int) -> Drawn:
+        """The rows of one step, and not one image read: [B, 0] in their place."""
+        return Drawn(self._placed(self._forget, "forget", step), self._placed(self._retain, "retain", step))
+
+    def _placed(self, images: ImageSource | None, name: str, step: int) -> Sample:
+        if images is None:
+            return Sample(torch.empty(0, 0), torch.empty(0, dtype=torch.int64))
+        rows, mirrored = self._at(name, len(images), step)
+        mine = slice(self._first, self._first + self._rows)
+        return Sample(torch.empty(self._rows, 0), rows[mine], mirrored[mine] if self._flip else None)
+
     def visits(self, name: SetName, steps: int) -> tuple[Tensor, int]:
         """What all ranks see of a set in `steps` steps: each (row, mirrored) once, [K, 2] int64 in order; how often."""
         source = self._forget if name == "forget" else self._retain

@@ -51,6 +51,10 @@ class Walk(Protocol):
         """The images of one step."""
         ...
 
+    def placed(self, step: int) -> Drawn:
+        """The rows of one step, and no image."""
+        ...
+
     def visits(self, name: SetName, steps: int) -> tuple[Tensor, int]:
         """What all ranks see of a set in `steps` steps: each (row, mirrored) once, [K, 2] int64 in order; how often."""
         ...
@@ -82,13 +86,17 @@ def remember(run: Run, batches: Walk, shelf: Shelf, world: World, log: Log) -> R
 class KnownBatches:
     """Batches whose images bring what is known of them."""
 
-    batches: Callable[[int], Drawn]
+    batches: Walk
     caches: dict[SetName, Cache] = field(default_factory=dict)
 
     def __call__(self, step: int) -> Drawn:
         """The images of one step. Raises DataError if one is not what its hash says."""
         drawn = self.batches(step)
         return Drawn(self._known("forget", drawn.forget), self._known("retain", drawn.retain))
+
+    def placed(self, step: int) -> Drawn:
+        """The rows of one step, and no image."""
+        return self.batches.placed(step)
 
     def _known(self, name: SetName, sample: Sample) -> Sample:
         if name not in self.caches or not len(sample.rows):

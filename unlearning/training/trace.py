@@ -77,7 +77,7 @@ class Recorder:
 
     def memory(self) -> dict[str, Tensor]:
         """The rows so far, [N, 96] uint8."""
-        return {} if self._seen is None else rows_tensor(bytes(self._rows))
+        return {} if self._seen is None else rows_tensor(self.rows)
 
     def remember(self, values: dict[str, Tensor]) -> None:
         """Put `memory()` back. A state from before there were traces leaves a run without one."""
@@ -86,22 +86,34 @@ class Recorder:
         else:
             self._seen = None
 
-    def parts(self, savepoints: Savepoints) -> tuple[Part, ...]:
-        """What is to be written, on rank 0: one part, or none where nothing is known of the images."""
-        if self._seen is None or not self._rows:
-            return ()
-        made_of = {
+    @property
+    def rows(self) -> bytes:
+        """Those that are settled, on rank 0."""
+        return bytes(self._rows)
+
+    def batches(self, drawn: Drawn) -> tuple[bytes, bytes]:
+        """What a row says of what a step reads, by one process: (forget, retain)."""
+        return self._batch("forget", _places(drawn.forget)), self._batch("retain", _places(drawn.retain))
+
+    def made_of(self) -> dict[str, Any]:
+        """What the run is a function of, on rank 0."""
+        return {
             "schema": SCHEMA,
-            "part": self._seen.part,
+            "part": MODEL if self._seen is None else self._seen.part,
             "run": self._run.recipe,
             "budget": self._run.budget.model_dump(mode="json"),
             "weights_sha256": self._begun_with,
             "sets": {name: trace_rows.of_set(tokens) for name, tokens in self._tokens.items()},
             "key_id": self._key_id,
         }
+
+    def parts(self, savepoints: Savepoints) -> tuple[Part, ...]:
+        """What is to be written, on rank 0: one part, or none where nothing is known of the images."""
+        if self._seen is None or not self._rows:
+            return ()
         states = {done: savepoints.kept(done) for done in range(1, self._run.budget.steps) if self.keeps(done)}
         there = {done: path for done, path in states.items() if path.is_file()}
-        return (Part(self._seen.part, made_of, bytes(self._rows), there),)
+        return (Part(self._seen.part, self.made_of(), self.rows, there),)
 
     def _row(self, done: int, norm: float, ranks: Sequence[_Noted]) -> Row:
         forget = self._batch("forget", b"".join(rank.forget for rank in ranks))

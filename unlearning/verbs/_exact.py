@@ -8,11 +8,13 @@ from random weights. Where both ran on one machine the two are equal in every bi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from unlearning import files
 from unlearning.contracts import GeneratorRecipe, Method
@@ -26,11 +28,30 @@ from unlearning.methods.sisa import Sisa
 from unlearning.params import Params
 from unlearning.training.journal import Journal
 from unlearning.training.parallel import World
-from unlearning.training.run import Trained
+from unlearning.training.run import Run, Trained
 from unlearning.verbs import _published, _shards
-from unlearning.verbs._shards import Member, Plan, Shop, Standing
+from unlearning.verbs._shards import Kept, Member, Plan, Shop, Standing
 from unlearning.verbs._together import Fitted
 from unlearning.workspace import BatchFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The training of one member."""
+
+    plan: Plan
+    shard: int
+    rows: Dealt
+    before: Sequence[Kept]
+    shop: Shop
+
+    def run(self) -> Run:
+        """It, before its first step."""
+        return _shards.member_run(self.plan, self.shard, self.rows, self.before, self.shop)
+
+    def state(self, run: Run) -> dict[str, Tensor] | None:
+        """What it goes on from; None: from the weights that it has."""
+        return _shards.state(self.before, run.student) if run.recipe["start"] else None
 
 
 def expected_share_touched(shards: int, requests: int) -> float:
@@ -106,10 +127,29 @@ def _retrained(found: Standing, shard: int, rows: Dealt, shop: Shop) -> Member:
     member, had, mine = found.members[shard], found.rows.member(shard), rows.member(shard)
     if len(had) == len(mine):
         return member
-    gone = had.up_to(found.plan.recipe.slices) != mine.up_to(found.plan.recipe.slices)
-    first_touched = int(gone.argmax())
-    clean = [state for state in member.states if state.slice < first_touched]
-    return _shards.train_member(found.plan, shard, mine, clean, shop)
+    return _shards.train_member(found.plan, shard, mine, _clean(found, shard, mine), shop)
+
+
+def _clean(found: Standing, shard: int, mine: Dealt) -> list[Kept]:
+    """The states of a member before the first slice that is touched."""
+    slices = found.plan.recipe.slices
+    first_touched = int((found.rows.member(shard).up_to(slices) != mine.up_to(slices)).argmax())
+    return [state for state in found.members[shard].states if state.slice < first_touched]
+
+
+def jobs(
+    params: Params, batch: BatchFolder, recipe: ShardedRecipe, role: str, world: World, work: Path, log: Log
+) -> list[Job]:
+    """How each member of a checkpoint of the batch is trained, if it is; the original's stand as they are now."""
+    shop = Shop(f"{role}_checkpoint", NaiveDeletion(), batch.workspace, world, work, log, params.trace.keep)
+    found = _shards.standing(batch.original, recipe, batch.workspace)
+    rows = found.rows if role == "original" else _less(found.rows, batch, found.plan)
+    told = list[Job]()
+    for shard in range(recipe.shards):
+        mine = rows.member(shard)
+        before = _clean(found, shard, mine) if role == "unlearned" else []
+        told.append(Job(found.plan, shard, mine, before, shop))
+    return told
 
 
 def _less(rows: Dealt, batch: BatchFolder, plan: Plan) -> Dealt:

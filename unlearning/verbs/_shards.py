@@ -9,7 +9,6 @@ A member is a function of its own rows, the budget and its number, and of nothin
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor
 import unlearning
 from unlearning import digests, files
 from unlearning.abilities import Sharding
-from unlearning.contracts import Corruption, Generator, ImageSource, Method
+from unlearning.contracts import Corruption, Generator, Method
 from unlearning.data import index, sharding
 from unlearning.data.batches import Batches
 from unlearning.data.images import ImageSet
@@ -42,7 +41,7 @@ from unlearning.training.run import Run, Seen, Trained
 from unlearning.training.savepoint import Savepoints
 from unlearning.training.task import Place
 from unlearning.training.trace import rows_tensor
-from unlearning.types import Drawn, Images
+from unlearning.verbs._slices import Leading, Slices
 from unlearning.workspace import Workspace
 
 SCHEMA = "shards/1"
@@ -130,20 +129,6 @@ class Shop:
     work: Path
     log: Log
     keep: int | None = None  # steps between states that a training trace keeps
-
-
-@dataclass(frozen=True, slots=True)
-class _Leading(ImageSource):
-    """The first `count` of some images."""
-
-    images: ImageSource
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __call__(self, rows: Tensor) -> Images:
-        return self.images(rows)
 
 
 def train_member(plan: Plan, shard: int, rows: Dealt, before: Sequence[Kept], shop: Shop) -> Member:
@@ -275,13 +260,13 @@ def _student(plan: Plan, shard: int) -> Generator:
     return student
 
 
-def _walk(plan: Plan, shard: int, rows: Dealt, shop: Shop) -> Callable[[int], Drawn]:
+def _walk(plan: Plan, shard: int, rows: Dealt, shop: Shop) -> Slices:
     """Step -> its images, out of the slices whose period has begun."""
     images, budget = ImageSet(rows.table, shop.workspace, plan.data), _budget(plan, shard)
     place = Place.of(shop.world, budget.seed, budget.batch_size)
     where = (budget.batch_size, budget.seed, place.first, place.rows, plan.data.flip)
-    walks = [Batches(None, _Leading(images, count), *where) for count in rows.up_to(plan.recipe.slices).tolist()]
-    return lambda step: walks[bisect_right(plan.edges, step) - 1](step)
+    counts = rows.up_to(plan.recipe.slices).tolist()
+    return Slices(plan.edges, [Batches(None, Leading(images, count), *where) for count in counts])
 
 
 def state(before: Sequence[Kept], student: Generator) -> dict[str, Tensor]:
