@@ -73,8 +73,7 @@ def test_what_certify_signs(batch: BatchFolder) -> None:
     }  # fmt: skip
     assert any("both keys lie on one machine" in sentence for sentence in made.index.not_claimed)
     assert not any("hashed" in sentence for sentence in made.index.not_claimed)
-    assert made.promotion is None
-    assert len(logged(batch)) == len(made.lines)
+    assert (made.promotion, len(logged(batch))) == (None, len(made.lines))
 
 
 def test_nothing_of_a_person_is_in_it(batch: BatchFolder) -> None:
@@ -220,8 +219,7 @@ def test_nothing_is_promoted_without_a_bundle_that_is_about_it(params: Params, b
     path.write_bytes(content[:-2] + b"\n")
     with pytest.raises(EvidenceError, match="does not verify"):
         promote.run(params, batch)
-    draft = _about_another(batch, content)
-    path.write_bytes(draft)
+    path.write_bytes(_about_another(batch, content))
     with pytest.raises(EvidenceError, match="is about another certificate"):
         promote.run(params, batch)
     path.write_bytes(content)
@@ -242,8 +240,7 @@ def test_an_officer_elsewhere_is_waited_for(params: Params, batch: BatchFolder, 
     for path in batch.path.glob("*.erasure.*"):
         path.unlink()
     made = attest.run(params, batch, silent)
-    assert made.waits
-    assert made.bundle.parent.name == "unsigned"
+    assert (made.waits, made.bundle.parent.name) == (True, "unsigned")
     before = snapshot(batch.workspace.root)
     assert not attest.run(params, batch, silent).changed
     assert snapshot(batch.workspace.root) == before

@@ -1,9 +1,9 @@
 """Sealing statements into a bundle: sign, log, index, countersign, and put it where it belongs.
 
-    statements -> signed lines -> log -> index, signed by the pipeline -> log -> signed by the officer -> file
+    statements -> log -> index -> signed by the pipeline and the officer -> verified -> file -> log
 
-Every bundle is verified before its file is written. Killed anywhere, the next call begins from the files and comes to
-the same statements; the log has at most an index more, which nobody ever published.
+Killed anywhere, the next call begins from the files and comes to the same statements, file and log: the index is logged
+last, so that the log never holds one that nobody published. Until then `--log` says that it is not there.
 """
 
 from __future__ import annotations
@@ -114,11 +114,11 @@ def seal(batch: BatchFolder, path: Path, contents: Contents, by: Signers) -> Sea
     problems = _problems(content, by, waits)
     if problems:
         raise EvidenceError(f"the bundle that was made does not verify, and was not written: {problems[0]}")
-    log.extend(batch.workspace, [bytes.fromhex(digests.of_bytes(index))])
     if waits:
         files.write_bytes(waiting(path), content)
     else:
         publish(path, content, there)
+    log.extend(batch.workspace, [bytes.fromhex(digests.of_bytes(index))])
     return Sealed(waiting(path) if waits else path, bundle.read(content), True, waits)
 
 

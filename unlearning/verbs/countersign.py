@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unlearning import files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import bundle, bundle_page, bundle_verification, bundle_writing, key_files, keys, trust
+from unlearning.evidence import bundle, bundle_page, bundle_verification, bundle_writing, key_files, keys, log, trust
 from unlearning.workspace import BatchFolder
 
 
@@ -30,7 +30,7 @@ def of_batch(batch: BatchFolder, key: Path) -> list[Countersigned]:
     if not waiting:
         raise EvidenceError(f"batch {batch.key}: nothing waits for the privacy officer")
     with files.locked(batch.path / ".locks" / "attestation", f"batch {batch.key}: its bundle", wait=True):
-        return [_placed(path, key, known) for path in waiting]
+        return [_placed(batch, path, key, known) for path in waiting]
 
 
 def of_file(path: Path, key: Path, known: trust.Trust, out: Path) -> Countersigned:
@@ -40,7 +40,7 @@ def of_file(path: Path, key: Path, known: trust.Trust, out: Path) -> Countersign
     return Countersigned(out, officer.key.keyid)
 
 
-def _placed(path: Path, key: Path, known: trust.Trust) -> Countersigned:
+def _placed(batch: BatchFolder, path: Path, key: Path, known: trust.Trust) -> Countersigned:
     officer = keys.brought(key_files.read_secret(key), str(key), known)
     target = path.parents[1] / path.name
     before = bundle_writing.current(target, known)
@@ -48,6 +48,7 @@ def _placed(path: Path, key: Path, known: trust.Trust) -> Countersigned:
     if (bundle.read(content).index.sequence == 0) != (before is None):
         raise EvidenceError(f"{path}: does not follow the bundle that lies there; `unlearning attest` makes it again")
     bundle_writing.publish(target, content, before)
+    log.extend(batch.workspace, [bytes.fromhex(line.sha256) for line in bundle.read(content).lines])
     page = bundle_page.text(bundle_verification.verify(content, known))
     files.write_bytes(bundle_page.beside(target), page.encode())
     return Countersigned(target, officer.key.keyid)
