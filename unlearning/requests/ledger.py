@@ -93,6 +93,8 @@ class Ledger:
 
     def find(self, request_id: str) -> list[Entry]:
         """The requests of that id, one a controller and live task."""
+        if not request_id.isprintable():  # no name here is: half a surrogate pair, or a NUL, breaks a driver
+            return []
         with self._store.reading() as db:
             return queries.current(db, REQUESTS.c.request_id == request_id) if db is not None else []
 
@@ -104,6 +106,8 @@ class Ledger:
         most: int | None = None,
     ) -> list[Entry]:
         """Requests as they stand now, oldest first: only those in a state, of a batch, of a model; at most so many."""
+        if not f"{batch}{model}".isprintable():
+            return []
         where: list[ColumnElement[bool]] = []
         where += [] if batch is None else [TASKS.c.batch == batch]
         where += [] if model is None else [TASKS.c.model == model]
@@ -228,9 +232,12 @@ class Ledger:
             writes.walk(db, [*leaving, (entry, (how,))], reason, self.clock())
 
     def approve(self, entry: Entry, what: str, digest: str, role: str) -> None:
-        """A role approves a proposal, which `digest` names, for one request. Again: nothing changes."""
+        """A role approves a proposal, which `digest` names, for one request. Again: nothing changes.
+
+        Raises RequestError where one of the three is no code: what is free text would stay for ever.
+        """
         with self._store.writing() as db:
-            named = (writes.code(what), digest)
+            named = (writes.code(what), writes.code(digest))
             if named in queries.approved(db, entry):
                 return
             now = self.clock()
