@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
+from unlearning.errors import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -31,8 +33,17 @@ def silent(line: Progress) -> None:
 
 def say(value: Any) -> None:
     """What a command line answers: one line of JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(spelled(value) + "\n")
     sys.stdout.flush()
+
+
+def spelled(value: Any) -> str:
+    """JSON that any terminal shows as it is: what a class or a key may hold, escape codes say, is escaped."""
+    plain = json.dumps(value, ensure_ascii=False)
+    if plain.isprintable():
+        return plain
+    # Nothing but a string of JSON holds such a letter, so that its escape stands for it.
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in plain)
 
 
 class Bars:
@@ -44,7 +55,7 @@ class Bars:
     def __call__(self, line: Progress) -> None:
         """Draw it."""
         if line.note:
-            tqdm.write(f"{line.stage}: {line.note}", file=sys.stderr)
+            tqdm.write(printable(f"{line.stage}: {line.note}"), file=sys.stderr)
         if line.of <= 0:
             return
         if line.stage not in self._bars:
