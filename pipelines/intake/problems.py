@@ -26,7 +26,8 @@ _TITLES = {
     500: "the intake broke",
     503: "the ledger is not reachable",
 }
-_QUOTED = re.compile(r"'([^']*)'")
+# As Python quotes: a word that has a single quote stands in double ones, one that has both has its own escaped.
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
 
 class Problem(Exception):
@@ -48,7 +49,7 @@ def without_values(sentence: str) -> str:
 
     A misspelt key is quoted in the terminal of whoever wrote it; over the wire it might be somebody's name.
     """
-    return _QUOTED.sub(lambda found: found[0] if _ours(found[1]) else "'…'", sentence)
+    return _QUOTED.sub(lambda found: found[0] if found[1] is not None and _ours(found[1]) else "'…'", sentence)
 
 
 def _ours(word: str) -> bool:
