@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ def make(folder: Path, rows: int) -> None:
         "name": "large",
         "index_sha256": digests.of_file(folder / "index.parquet"),
         "hashes_sha256": digests.of_file(folder / "hashes.npy"),
+        "images": rows,
+        "splits": dict(Counter(table["split"].to_pylist())),
+        "classes": {},
+        "shards": [],
     }
     files.write_json(folder / "dataset.json", described)
 
