@@ -75,6 +75,16 @@ def test_a_parser_that_breaks_is_found(read: Callable[[Any], bytes | None], said
     assert counts.crashed > 100
 
 
+def test_rows_say_what_was_tried_now_and_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "DOORS", {"a": _door(lambda given: given)})
+    monkeypatch.setattr(fuzz, "RESULTS", tmp_path / "fuzz.json")
+    (row,) = fuzz.rows(1_500)
+    assert (row["tried"], row["accepted"], row["other"], row["over_time"]) == (2_000, 2_000, 0, 0)
+    files.write_json(tmp_path / "fuzz.json", {"a": {"tried": 7_000}})
+    (row,) = fuzz.rows(1)
+    assert (row["row"], row["tried"], row["over_time"]) == ("fuzz, a", 1_000, 7_000)
+
+
 def test_a_slow_input_and_a_large_one_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "LONGEST_S", -1.0)
     monkeypatch.setattr(fuzz, "MOST_MEMORY", -1)
