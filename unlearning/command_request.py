@@ -50,7 +50,7 @@ def add(verbs: Any, root: argparse.ArgumentParser) -> None:
     requeue.add_argument("--batch", required=True, metavar="KEY", help="a batch whose requests are failed")
     requeue.add_argument("--reason", default="left_to_the_next", metavar="CODE", help="(%(default)s)")
     approve = _one(action("approve", "an officer accepts what was proposed for a request", _approve))
-    approve.add_argument("--what", required=True, metavar="CODE", help="near_duplicates or cap, say")
+    approve.add_argument("--what", required=True, metavar="CODE", help="near_duplicates, cap or officer, say")
     approve.add_argument("--digest", required=True, metavar="SHA256", help="of the proposal, as `show` prints it")
     approve.add_argument("--role", required=True, metavar="ROLE", help="opaque id of the officer's role")
 

@@ -96,13 +96,16 @@ def _integrity(report: Mapping[str, Any], checkpoints: Mapping[str, str]) -> Cri
 
 
 def _retention(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:
-    kept = _at_least("retention", _score(report, "retention"), gates.retention_at_least, "kept on held-out images")
-    bound = gates.sibling_retention_at_least
-    if bound is None:
-        return [kept]
-    what = "kept on held-out images of the classes that look like the forgotten ones"
-    siblings = _at_least("sibling_retention", _score(report, "sibling_retention"), bound, what, bound.blocking)
-    return [kept, siblings]
+    found = [_at_least("retention", _score(report, "retention"), gates.retention_at_least, "kept on held-out images")]
+    some = {
+        "sibling_retention": (gates.sibling_retention_at_least, "the classes that look like the forgotten ones"),
+        "class_retention": (gates.class_retention_at_least, "the kept class that lost most"),
+    }
+    for name, (bound, whose) in some.items():
+        if bound is not None:
+            what = f"kept on held-out images of {whose}"
+            found.append(_at_least(name, _score(report, name), bound, what, bound.blocking))
+    return found
 
 
 def _unreconstructable(report: Mapping[str, Any], gates: Gates) -> list[Criterion]:

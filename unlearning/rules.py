@@ -158,6 +158,18 @@ class Caps(Section):
     images_of_requester: int | None = Field(
         None, ge=1, description="images that all requests of one controller cover in a batch, in the order they came"
     )
+    share_of_class_in_batch: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="of the images of any one class, by all requests of a batch together, in the order they came: a "
+        "class that is asked for image by image, under several names, is one class; 0.05 to 0.5",
+    )
+
+    @model_serializer(mode="wrap")
+    def _what_came_later_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a manifest from before it could be set is still current: the same digest."""
+        return without(handler(self), share_of_class_in_batch=None)
 
 
 class Resolve(Section):
@@ -165,6 +177,17 @@ class Resolve(Section):
 
     near_duplicates: NearDuplicates = NearDuplicates()
     caps: Caps = Caps()
+    officer: tuple[Selected, ...] = Field(
+        (),
+        description="selectors whose images wait for an officer's word whatever their number: `approved_by` of a class "
+        "is what the requester wrote, and whose an image is nobody here knows; class and subject, say",
+    )
+
+    @model_serializer(mode="wrap")
+    def _nobody_to_ask_is_not_named(self, handler: Any) -> dict[str, Any]:
+        """So that a manifest from before it could be set is still current: the same digest."""
+        written: dict[str, Any] = handler(self)
+        return written if self.officer else without(written, officer=written["officer"])
 
 
 class EpsilonScore(Section):
@@ -233,6 +256,11 @@ class Gates(Section):
         description="how much of what an earlier batch had forgotten when it was certified may come back; 0 to 0.2",
     )
     sibling_retention_at_least: Advice | None = Field(None, description="for evaluate.siblings; absent = no bound")
+    class_retention_at_least: Advice | None = Field(
+        None,
+        description="of the kept class that lost most, among those of 20 held-out images at least: a mean over all "
+        "hides one that was asked away image by image; absent = no bound, else 0.8 to 0.95",
+    )
     attacks: Mapping[str, Advice] = Field(
         {}, description="kind of attack: how far the unlearned model may lie beyond the reference, at most"
     )
@@ -245,6 +273,8 @@ class Gates(Section):
         told = {name: value for name, value in written.items() if value or name not in ("attacks", "metrics")}
         if self.earlier_forgetting_drop == EARLIER:
             told.pop("earlier_forgetting_drop", None)
+        if self.class_retention_at_least is None:
+            told.pop("class_retention_at_least", None)
         return told
 
 

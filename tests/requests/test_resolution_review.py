@@ -16,7 +16,7 @@ from tests.toy_batch import request_body, request_id
 from unlearning import digests
 from unlearning.data import neighbours
 from unlearning.requests import resolution
-from unlearning.requests.resolution_review import CAP, HOLD, NEAR, Asked, Review, Reviewed, scheduled
+from unlearning.requests.resolution_review import CAP, HOLD, NEAR, OFFICER, Asked, Review, Reviewed, scheduled
 from unlearning.requests.schema import Request, parse
 from unlearning.rules import Caps, NearDuplicates, Resolve
 
@@ -180,6 +180,33 @@ def test_each_requester_of_the_same_images_keeps_an_entry() -> None:
     found = review(requests, Resolve())
     assert [one.same_rows_as for one in found] == [None, request_id(1), None]
     assert len(scheduled(found)) == 3
+
+
+def test_a_class_asked_for_image_by_image_under_several_names_is_one_class() -> None:
+    """Three cats; two thirds may go. The dog of the last request is not held up by the cats of the others."""
+    rules = Resolve(caps=Caps(share_of_class_in_batch=0.67))
+    requests = [asked(n, {"sample_key": f"k{n}"}, controller=f"shop-{n}") for n in (1, 2, 0, 3)]
+    rows = [*ROWS[:4], ("k4", "p4", "dog", 0), ROWS[5]]
+    found = review(requests, rules, rows)
+    assert [one.state for one in found] == ["scheduled", "scheduled", "in_review", "scheduled"]
+    (proposal,) = found[2].open
+    assert (proposal.what, proposal.reason, proposal.rows.tolist()) == (CAP, "cap_share_of_class_in_batch", [0])
+    approved = review(requests, rules, rows, word={(CAP, proposal.digest)})
+    assert [one.state for one in approved] == ["scheduled"] * 4
+    assert "share_of_class_in_batch" not in Caps().model_dump()  # the digest of caps from before it could be set
+
+
+def test_what_the_parameters_leave_to_an_officer_waits_whatever_the_request_says() -> None:
+    rules = Resolve(officer=("subject", "class"))
+    mine = asked(1, {"class": "dog", "approved_by": "privacy-officer"})
+    found = review([mine, asked(2, {"sample_key": "k1"})], rules)
+    assert [one.state for one in found] == ["in_review", "scheduled"]
+    (proposal,) = found[0].open
+    # k0 has the pixels of k4, a dog.
+    assert (proposal.what, proposal.reason, proposal.digest) == (OFFICER, "officer_for_class", digest("k0", "k3", "k4"))
+    assert review([mine], rules, word={(OFFICER, proposal.digest)})[0].state == "scheduled"
+    assert review([mine], rules, word={(CAP, proposal.digest)})[0].state == "in_review"
+    assert "officer" not in Resolve().model_dump()
 
 
 # --- the fast way against a slow one ---

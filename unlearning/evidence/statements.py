@@ -22,7 +22,7 @@ TOOL = f"unlearning {unlearning.__version__}"
 GROUPS = {
     "integrity": ("integrity", "goal"),
     "forgetting": ("forgetting", "forgetting_trained", "reference_distance", "over_forgetting"),
-    "retention": ("retention", "sibling_retention"),
+    "retention": ("retention", "sibling_retention", "class_retention"),
     "earlier": ("earlier", "earlier_purged"),
 }
 PROVABLE = ("content_sha256", "sample_key")  # selectors that name what tokens are made of

@@ -46,6 +46,7 @@ _SCORES = {
 _LATER_SCORES = {  # not in every report: siblings where some are named, the others since they exist
     "sibling_retention": ("Retention of siblings", "the same, on the kept classes that look like the forgotten ones"),
     "reference_sibling_retention": ("The reference's, of siblings", "how far retraining alone moves those"),
+    "class_retention": ("Retention, worst class", "the same, on the kept class that lost most"),
     "earlier_forgetting": (
         "Forgetting of earlier batches", "0 = draws them like the models that knew them, 1 = knows nothing of them"
     ),

@@ -2,7 +2,9 @@
 
     conflict_with_hold   images that a request under legal hold covers, too: what must be kept cannot be deleted
     near_duplicates      images that are only near to a named one: somebody else's may be among them
-    cap                  more images than the parameters allow one request, which may cost the model what it knows
+    cap                  more images than the parameters allow one request, or all of a batch, which may cost the model
+                         what it knows
+    officer              images named in a way that the parameters leave to an officer: a class, or a person, say
 
 Each is a proposal, named by a digest over the keys of its images: an approval is of these images, and of no others.
 Requests whose every proposal was approved, or that have none, are forgotten; the others wait, and hold nobody up.
@@ -22,7 +24,7 @@ from unlearning.requests.resolution import Found, Rows
 from unlearning.requests.schema import Request
 from unlearning.rules import Caps, NearDuplicates, Resolve
 
-NEAR, CAP, HOLD = "near_duplicates", "cap", "conflict_with_hold"
+NEAR, CAP, HOLD, OFFICER = "near_duplicates", "cap", "conflict_with_hold", "officer"
 NOTHING: Rows = np.empty(0, dtype=np.int64)
 
 
@@ -30,7 +32,7 @@ NOTHING: Rows = np.empty(0, dtype=np.int64)
 class Proposal:
     """Images that are forgotten for a request if somebody says so."""
 
-    what: str  # NEAR, CAP or HOLD
+    what: str  # NEAR, CAP, HOLD or OFFICER
     reason: str  # the code that the ledger is told
     digest: str
     rows: Rows
@@ -76,6 +78,7 @@ class Review:
     rules: Resolve
     held: npt.NDArray[np.bool_]  # [N], rows that a request under legal hold covers
     _of_requester: dict[str, Rows] = field(default_factory=dict)
+    _of_batch: Rows = field(default_factory=NOTHING.copy)
     _first: dict[bytes, str] = field(default_factory=dict)
     _classes: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
 
@@ -83,7 +86,8 @@ class Review:
         """What becomes of one request."""
         reviewed = self._expanded(asked)
         if not asked.decided and len(reviewed.taken):
-            proposals = [*self._conflicts(reviewed), *reviewed.open, *self._over_cap(asked.request, reviewed)]
+            named, cap = self._left_to_officer(asked.request, reviewed), self._over_cap(asked.request, reviewed)
+            proposals = [*self._conflicts(reviewed), *reviewed.open, *named, *cap]
             if proposals:
                 word = asked.approved()
                 left = tuple(one for one in proposals if (one.what, one.digest) not in word)
@@ -120,6 +124,13 @@ class Review:
         rows = reviewed.taken[self.held[reviewed.taken]]
         return [Proposal(HOLD, HOLD, self.digest(rows), rows)] if len(rows) else []
 
+    def _left_to_officer(self, request: Request, reviewed: Reviewed) -> list[Proposal]:
+        """One proposal of all its images: the first such selector gives the reason."""
+        kinds = {selector.by for selector in request.selectors}
+        named = [by for by in self.rules.officer if by in kinds]
+        rows = reviewed.taken
+        return [Proposal(OFFICER, f"{OFFICER}_for_{named[0]}", self.digest(rows), rows)] if named else []
+
     def _over_cap(self, request: Request, reviewed: Reviewed) -> list[Proposal]:
         """One proposal, however many caps it is over: an approval is of the images, not of a number."""
         over = self._first_cap(request, reviewed.taken, self.rules.caps)
@@ -137,22 +148,29 @@ class Review:
             before = self._of_requester.get(request.controller_id, NOTHING)
             if len(np.union1d(before, taken)) > caps.images_of_requester:
                 return "images_of_requester"
+        if caps.share_of_class_in_batch is not None:
+            together = np.union1d(self._of_batch, taken)
+            if self._largest_share(together, of=taken) > caps.share_of_class_in_batch:
+                return "share_of_class_in_batch"
         return None
 
-    def _largest_share(self, rows: Rows) -> float:
-        """Of any one class. Images of no class are of none."""
+    def _largest_share(self, rows: Rows, of: Rows | None = None) -> float:
+        """Of any one class, or of those of `of` alone. Images of no class are of none."""
         if self._classes is None:
             encoded = self.index["class"].combine_chunks().dictionary_encode()
             names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
             sizes = np.bincount(codes, minlength=len(names))
             self._classes = codes, np.where(np.array(names) == "", np.iinfo(np.int64).max, sizes)
         codes, sizes = self._classes
-        return float((np.bincount(codes[rows], minlength=len(sizes)) / sizes).max())
+        shares = np.bincount(codes[rows], minlength=len(sizes)) / sizes
+        return float(shares.max() if of is None else shares[codes[of]].max())
 
     def _count(self, request: Request, reviewed: Reviewed) -> None:
         if self.rules.caps.images_of_requester is not None:
             before = self._of_requester.get(request.controller_id, NOTHING)
             self._of_requester[request.controller_id] = np.union1d(before, reviewed.taken)
+        if self.rules.caps.share_of_class_in_batch is not None:
+            self._of_batch = np.union1d(self._of_batch, reviewed.taken)
 
 
 def within(request: Request, gained: int, rules: NearDuplicates) -> bool:

@@ -45,6 +45,27 @@ def scores(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[s
     return {name: as_json(value) for name, value in found.items()}
 
 
+def of_classes(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, dict[str, Any] | None]:
+    """Retention of the kept class that lost most; one of too few held-out images says nothing.
+
+    The worst of many is low by chance, too: its interval, which is of that class alone, says how far.
+    """
+    found = measured.get("holdout")
+    if found is None:
+        return {"class_retention": None}
+    classes = np.array(found.table["class"].to_pylist())
+    names, sizes = np.unique(classes, return_counts=True)
+    errors = [found.per_image[who][found.error] for who in ("unlearned", "original", MEAN_PICTURE)]
+
+    def of_class(name: str, resamples: int) -> Score | None:
+        own = (some[classes == name] for some in errors)
+        return kept(moved(*own, resamples, plan.confidence, measured_on="holdout"))
+
+    each = {name: of_class(name, 1) for name in names[sizes >= _ENOUGH].tolist()}
+    known = {name: score.value for name, score in each.items() if score is not None}
+    return {"class_retention": as_json(of_class(min(known, key=known.__getitem__), plan.bootstrap)) if known else None}
+
+
 def headline_set(measured: Mapping[str, Measured]) -> str:
     """Which set's forgetting is the headline: images to forget that training never saw, where there are enough."""
     held_out = measured.get("forget_holdout")

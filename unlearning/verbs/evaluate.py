@@ -199,6 +199,8 @@ def _report(
     corruption: Corruption,
 ) -> dict[str, Any]:
     scores = _scored.scores(params.evaluate, measured) | earlier.scores
+    if params.gates.class_retention_at_least is not None:
+        scores |= _scored.of_classes(params.evaluate, measured)
     requests = files.read_json(batch.requests.with_name("batch.json"))
     checkpoints = {role: lineage.read(batch, f"{role}_checkpoint").sha256 for role in ROLES}
     error = next(iter(measured.values())).error
