@@ -77,3 +77,9 @@ def test_only_a_training_that_is_trusted_says_what_its_log_is() -> None:
     said = {level: claims.not_claimed(level, {}, verdict()) for level in ("C1", "C3")}
     assert len(said["C3"]) == len(said["C1"]) + 1
     assert "training log" in said["C3"][-1]
+    chained = claims.not_claimed(
+        "C3", {}, verdict(), claims.traced(record(LOG, FileDigest("trace.json", "ab" * 32, 3)))
+    )
+    assert chained[:-1] == said["C1"]
+    assert "training trace" in chained[-1]
+    assert not claims.traced(record(LOG))

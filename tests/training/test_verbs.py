@@ -14,7 +14,7 @@ from tests.training import processes
 from unlearning import digests, files
 from unlearning.data import index, manifest
 from unlearning.errors import CheckpointError, DataError, ManifestError, ParamsError
-from unlearning.evidence import lineage
+from unlearning.evidence import lineage, training_trace
 from unlearning.log import Progress, silent
 from unlearning.params import Params
 from unlearning.training import checkpoint
@@ -291,6 +291,12 @@ def test_an_image_that_changed_since_the_index_stops_training(params: Params, ba
     assert not batch.original.exists()
 
 
+def _trace(batch: BatchFolder) -> training_trace.Trace:
+    found = training_trace.read(batch.original)
+    assert found is not None
+    return found
+
+
 def test_two_processes_make_one_asset(params: Params, batch: BatchFolder, repository: Path, tmp_path: Path) -> None:
     shutil.copytree(batch.workspace.root, tmp_path / "alone")
     alone = Workspace(tmp_path / "alone").batch("b1")
@@ -299,6 +305,9 @@ def test_two_processes_make_one_asset(params: Params, batch: BatchFolder, reposi
     processes.group(repository, "verb", str(batch.workspace.root), str(tmp_path / "params.json"))
     record = lineage.read(batch, "original_checkpoint")
     assert record.facts["processes"] == 2
+    [mine], [theirs] = (_trace(where).rows for where in (alone, batch))
+    assert [row[:3] for row in mine] == [row[:3] for row in theirs]  # the images of both ranks, whoever read them
+    assert [row.loss for row in theirs] == pytest.approx([row.loss for row in mine], rel=1e-3)
     assert [(tmp_path / f"rank-{rank}").read_text() for rank in range(2)] == [record.sha256] * 2
     one, two = (checkpoint.load(where.original).state_dict() for where in (alone, batch))
     for name, value in one.items():

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from tests import toys
+from tests.sharding import line
 from tests.verbs import traced
 from unlearning import files, trace_rows
 from unlearning.__main__ import main
@@ -88,6 +90,40 @@ def test_every_segment_of_every_training_comes_out_again(whole: Made, role: str)
     assert [(one.first, one.last) for one in done.segments][-1][1] == (6 if role == "unlearned" else 5)
     assert len(done.segments) == 3
     assert not list((whole.batch.workspace.root / "work").glob("replay-*"))
+
+
+FAMILIES: dict[str, tuple[dict[str, object], str, list[tuple[str, int, int]]]] = {
+    "a first stage before the model": (
+        {"generator": {"kind": "mage", **toys.SMALLEST["mage"]}, "trace": {}},
+        "original",
+        [("first_stage", 0, 2), ("model", 0, 5)],
+    ),
+    "members that go on from a slice": (
+        {
+            "generator": {"kind": "sharded", "of": line.OF, "shards": 2, "slices": 2, "seed": line.LAST_SLICE},
+            "original": {"steps": line.STEPS, "batch_size": 4, "learning_rate": 3e-3, "save_every": 2},
+            "unlearn.method": {"kind": "sisa"},
+            "trace": {"keep": 5},
+        },
+        "unlearned",
+        [("shard-0", 3, 5), ("shard-0", 5, 7), ("shard-1", 3, 5), ("shard-1", 5, 7)],
+    ),
+    "a retraining that the reference already was": (
+        {"unlearn.method": {"kind": "retrain"}},
+        "unlearned",
+        [("model", 0, 2), ("model", 2, 4), ("model", 4, 5)],
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_way_of_training_has_a_trace_that_replays(family: str, repository: Path, tmp_path: Path) -> None:
+    changes, role, segments = FAMILIES[family]
+    made = Made(*traced.certified(tmp_path, repository, **changes))
+    assert made.mismatches() == ()
+    done = replay.run(made.batch.path, 99, silent, role=role)
+    assert done.equal, done
+    assert [(one.part, one.first, one.last) for one in done.segments] == segments
 
 
 def test_what_lies_there_is_small(whole: Made) -> None:

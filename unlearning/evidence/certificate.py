@@ -61,7 +61,7 @@ def compose(
             "tests": [row["name"] for row in verdict.as_rows() if row["status"] == "pass"],
         },
         **({} if exact is None else {"exactness": exact}),
-        "not_claimed": claims.not_claimed(level, report, verdict),
+        "not_claimed": claims.not_claimed(level, report, verdict, claims.traced(unlearned)),
         "assets": {name: _asset(records[name], batch) for name in ASSETS},
         "params": dict(params),
         "params_sha256": digests.of_value(dict(params)),

@@ -18,6 +18,7 @@ from unlearning.evidence.lineage import Record
 from unlearning.gates import Verdict
 
 TRACE = "log.jsonl"
+STEPS = "trace.json"
 PURGED = "that stored images, older checkpoints, caches and backups were purged: only a signed purge statement says so"
 SIGNED = "who wrote this file: it is hashed; the bundle beside it is signed, and says by which keys"
 _SAID_BETTER = (PURGED.partition(":")[0], SIGNED.partition(":")[0])  # by the bundle, of itself
@@ -31,6 +32,10 @@ _ALWAYS = (
     SIGNED,
 )
 _ENTRUSTED = "that the training log was written by the training it describes: it is hashed as a whole, not step by step"
+_TRACED = (
+    "that the training trace was written by the training it describes: its steps are chained by hash, and running "
+    "segments of it again (`unlearning verify DIR --replay K`) tests it, but an operator who lies well passes that, too"
+)
 
 
 def level(verdict: Verdict, tier: str, exact: Mapping[str, Any] | None, unlearned: Record) -> str:
@@ -43,10 +48,17 @@ def level(verdict: Verdict, tier: str, exact: Mapping[str, Any] | None, unlearne
     return "C3" if tier == "retrain" and traced else "C2"
 
 
-def not_claimed(claimed: str, report: Mapping[str, Any], verdict: Verdict) -> list[str]:
+def traced(unlearned: Record) -> bool:
+    """Whether the asset holds a training trace, chained step by step."""
+    return any(file.path == STEPS for file in unlearned.outputs)
+
+
+def not_claimed(claimed: str, report: Mapping[str, Any], verdict: Verdict, traced: bool = False) -> list[str]:
     """Every sentence that this certificate does not say, of its level and of the attacks in its report."""
     sentences = [*_ALWAYS, *_of_earlier(report), *_of_attacks(report, verdict)]
-    return [*sentences, _ENTRUSTED] if claimed == "C3" else sentences
+    if claimed != "C3":
+        return sentences
+    return [*sentences, _TRACED if traced else _ENTRUSTED]
 
 
 def of_bundle(certified: Sequence[str], one_machine: bool, promoted: bool, purged: bool) -> list[str]:

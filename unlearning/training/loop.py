@@ -61,7 +61,7 @@ def train(run: Run, world: World, work: Path, log: Log) -> Trained:
                 journal.append(done, numbers)
                 speed = (done - start) * _images(run) / (time.monotonic() - began)
                 log(Progress(run.stage, done, budget.steps, {**numbers, "images_per_second": speed}))
-        if world.leads and (done in run.edges or trace.keeps(done)):
+        if world.leads and (done in run.edges or (trace.keeps(done) and not last)):
             savepoints.keep(done, step.memory())
         if done % budget.save_every == 0 or last:
             trace.settle()

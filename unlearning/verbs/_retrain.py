@@ -41,6 +41,7 @@ def fill(params: Params, batch: BatchFolder, folder: Path, train: Train, log: Lo
     facts = {**described["facts"], **_ours(Retrain())}
     for file in lineage.read(batch, REFERENCE).outputs:
         if file.path != checkpoint.DESCRIPTION:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             files.link_or_copy(batch.reference / file.path, folder / file.path)
     files.write_json(folder / checkpoint.DESCRIPTION, {**described, "facts": facts})
     spent = {"preparation_seconds": 0.0, "seconds": 0.0, "resumed_from": 0, "processes": 1}

@@ -24,7 +24,10 @@ _NOT_RUN = (
     "that {role} was trained as its trace says: running parts of it again tells (`unlearning verify DIR --replay K`)"
 )
 _NONE = "how {role} was trained, step by step: no training trace lies beside its weights"
-_UNSEEN = "which images {role} was trained on: the data set is not the one of then, or is not here"
+_UNSEEN = (
+    "which images {role} was trained on: it is of shards, of another batch, or its data set is not here as it was; "
+    "where it is, `unlearning verify DIR --replay 0` tells"
+)
 
 
 @dataclass(frozen=True, slots=True)
