@@ -1,8 +1,9 @@
-"""The verbs `prove` and `log` as a command line."""
+"""The verbs `prove`, `log` and `export-signature` as a command line."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from unlearning.log import say
 from unlearning.workspace import Workspace
 
 # As in __main__.py: a verb's module is imported inside the function that runs it.
+
+_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 
 def add(verbs: Any, root: argparse.ArgumentParser) -> None:
@@ -39,6 +42,11 @@ def add(verbs: Any, root: argparse.ArgumentParser) -> None:
     ways.add_argument("--checkpoint", type=Path, metavar="FILE", help="write a signed head, to be kept elsewhere")
     ways.add_argument("--check", type=Path, metavar="FILE", help="does the log continue the one of that checkpoint?")
     log.set_defaults(verb=_log)
+    export = verbs.add_parser(
+        "export-signature", parents=[root], help="an OpenSSF model signature (model.sig) of what is served"
+    )
+    export.add_argument("model", help="model.name of params.yaml")
+    export.set_defaults(verb=_export)
 
 
 def _prove(options: argparse.Namespace) -> int:
@@ -75,3 +83,14 @@ def _log(options: argparse.Namespace) -> int:
     wrong = log_heads.problem(workspace, options.check.read_bytes(), str(options.check))
     sys.stdout.write(f"{wrong or 'the log continues it'}\n")
     return 1 if wrong else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from unlearning.verbs import model_signature
+
+    workspace = Workspace(options.root)
+    if not re.fullmatch(_NAME, options.model):
+        raise EvidenceError(f"{options.model[:40]!r} is no model's name; the one in params.yaml (model.name) is right")
+    signature = model_signature.run(options.model, workspace)
+    say({"signature": str(signature), "public_key": str(model_signature.public_key(workspace))})
+    return 0
