@@ -198,7 +198,7 @@ _ASIDE = ("ledger.sqlite", "work/")  # the ledger is read by its rows; work is w
 
 def _said(path: Path) -> str:
     """sha256 of a file; of what it says but for where a run was resumed, which a record of lineage keeps."""
-    if path.parent.name not in ("lineage", "certificate") or path.suffix != ".json":
+    if path.parent.name not in ("lineage", "certificate", "base") or path.suffix != ".json":
         return digests.of_file(path)
     text = _RESUMED.sub("", path.read_text(encoding="utf-8"))
     if path.name == "certificate.json":
