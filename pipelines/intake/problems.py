@@ -26,6 +26,7 @@ _TITLES = {
     500: "the intake broke",
     503: "the ledger is not reachable",
 }
+_PLACE = re.compile(r"[0-9]{1,4}")  # of a selector; longer digits may be somebody's number
 # As Python quotes: a word that has a single quote stands in double ones, one that has both has its own escaped.
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
@@ -53,7 +54,7 @@ def without_values(sentence: str) -> str:
 
 
 def _ours(word: str) -> bool:
-    return all(part.isdecimal() or part in _vocabulary() for part in word.split(".")) or word in _vocabulary()
+    return all(_PLACE.fullmatch(part) or part in _vocabulary() for part in word.split(".")) or word in _vocabulary()
 
 
 @cache

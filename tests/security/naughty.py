@@ -64,7 +64,7 @@ def _repeats(sentence: str, text: str) -> str | None:
     """What is wrong with a refusal, if anything: it is one line, and no long text stands in it whole."""
     if not sentence.isprintable() or not 0 < len(sentence) < 2_000:
         return "a refusal that is no line"
-    return "a refusal that repeats it" if len(text) > _LONGEST_QUOTED and text in sentence else None
+    return "a refusal that repeats it" if len(text) > _LONGEST_QUOTED and repr(text)[1:-1] in sentence else None
 
 
 def body(text: str, where: str, number: int = 1) -> Body:

@@ -37,7 +37,7 @@ from unlearning.requests import resolution, schema
 from unlearning.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-_STRAIGHT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_STRAIGHT = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _LONG = 4_097  # characters: a page of a megabyte shows nothing that one of four kilobytes does not
 
 
@@ -87,7 +87,7 @@ def _answered(answer: Any, text: str, statuses: Sequence[int] = (200, 400, 404, 
     raise _Said(said)
 
 
-_OURS = frozenset({"undefined", "constructor", "requests"})
+_OURS = frozenset({"undefined", "constructor", "requests", "2026-11-01"})
 
 
 def resolved(texts: Sequence[str], home: Path) -> list[Row]:
