@@ -16,8 +16,7 @@ from unlearning.workspace import Workspace
 def test_what_is_served_is_signed_and_a_changed_byte_is_noticed(
     tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model_signing import verifying
-
+    verifying = pytest.importorskip("model_signing.verifying", reason="the extra `model-signature` is not installed")
     params, batch = certified(tmp_path, repository)
     words = ["export-signature", params.model.name, "--root", str(batch.workspace.root)]
     assert main(words) == 2
