@@ -144,7 +144,7 @@ def continues(earlier: int, earlier_root: bytes, size: int, root: bytes, path: S
     """Whether a tree of `size` leaves continues one of `earlier` leaves, section 2.1.4.2. Nothing continues nothing."""
     if earlier == size >= 1:
         return not path and earlier_root == root
-    if not 1 <= earlier < size or not _whole(earlier_root, root, *path):
+    if not 1 <= earlier < size or not _whole(earlier_root, *path):  # the other root is compared, not hashed
         return False
     proof = list(path) if earlier & (earlier - 1) else [earlier_root, *path]
     if not proof:

@@ -1,0 +1,184 @@
+"""`python -m tests.security.mutation [MODULE…] [--seconds N]`: are the trust core's tests the kind that fail?
+
+mutmut changes one thing at a time (a comparison, a constant, an argument, a returned value, a text), and runs the fast
+tests that reach it. A change that no test notices survived. It works on a copy of the checkout in a scratch folder, a
+folder a module, where a stopped run goes on. mutmut changes no decorated function (properties, context managers), no
+class body, no constant of a module, no f-string.
+
+What came of it is kept in results/mutation.json. A survivor is equivalent if mutation_equivalents.json says why, or if
+it changes the letters of a sentence only: tests look for what a sentence says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from unlearning import files
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "mutation.json"
+EQUIVALENTS = HERE / "mutation_equivalents.json"
+ENOUGH = 90  # per cent of a module's mutants that are not equivalent
+
+_EVIDENCE = "tests/evidence/"
+_SECOND = "tests/security/test_second_"
+TESTS = {
+    "unlearning/digests.py": ("tests/test_digests.py",),
+    "unlearning/fence.py": ("tests/test_fence.py",),
+    "unlearning/files.py": ("tests/test_files.py",),
+    "unlearning/json_text.py": ("tests/test_json_text.py",),
+    "unlearning/evidence/merkle.py": (_EVIDENCE + "test_merkle.py",),
+    "unlearning/evidence/commitment.py": (_EVIDENCE + "test_commitment.py",),
+    "unlearning/evidence/log.py": (_EVIDENCE + "test_log.py",),
+    "unlearning/evidence/proofs.py": (_EVIDENCE + "test_commitment.py",),
+    "unlearning/evidence/canonical_text.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/envelope.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/trust.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/requests/states.py": ("tests/requests/test_schema.py",),
+    "unlearning/requests/deadlines.py": ("tests/requests/test_deadlines.py",),
+    "unlearning/requests/schema.py": ("tests/requests/test_schema.py",),
+    "unlearning/data/manifest.py": ("tests/data/test_manifest.py",),
+}
+_COPIED = ("unlearning", "tests", "infra/verifier", "infra/decisions", "pyproject.toml", "params.yaml")
+_LARGE = ("*.png", "*.parquet", "*.pt", "__pycache__", "results")
+_CODES = {0: "survived", 1: "killed", 3: "killed", 33: "no_test", -24: "timeout", 36: "timeout", None: "not_tried"}
+_LONGER, _PATIENCE_S = 4.0, 2.0  # a mutant may take so many times as long as its tests, and this
+
+
+def main() -> int:
+    """Mutate each module named, or all; 1 if one of those that were tried whole is below the mark."""
+    parser = argparse.ArgumentParser(prog="tests.security.mutation", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="a word of a module's path; all without one")
+    parser.add_argument("--seconds", type=int, default=3600, help="for one module; what was not tried is counted")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "unlearning-mutation")
+    options = parser.parse_args()
+    low = 0
+    for module in TESTS:
+        if options.modules and not any(word in module for word in options.modules):
+            continue
+        scratch = options.scratch / module.replace("/", ".").removesuffix(".py")
+        _copy(scratch, module)
+        _again(scratch, module)
+        _mutate(scratch, options.seconds)
+        row = _count(scratch, module)
+        _keep(row)
+        low += row["score"] is not None and row["score"] < ENOUGH
+        sys.stdout.write(f"{json.dumps({**row, 'survivors': len(row['survivors'])})}\n")
+        sys.stdout.writelines(f"    {line}\n" for line in row["survivors"])
+        sys.stdout.flush()
+    return int(low > 0)
+
+
+def _copy(scratch: Path, module: str) -> None:
+    """What the tests need, anew. What mutmut found out stays in `mutants`; times of files tell it what is newer."""
+    for name in _COPIED:
+        if Path(name).is_dir():
+            shutil.copytree(name, scratch / name, ignore=shutil.ignore_patterns(*_LARGE), dirs_exist_ok=True)
+        else:
+            shutil.copy2(name, scratch / name)
+    with (scratch / "pyproject.toml").open("a") as file:
+        file.write(
+            "\n[tool.mutmut]\n"
+            'source_paths = ["unlearning"]\n'
+            f"only_mutate = {json.dumps([module])}\n"
+            'also_copy = ["params.yaml", "infra"]\n'
+            f"pytest_add_cli_args_test_selection = {json.dumps(list(TESTS[module]))}\n"
+            'pytest_add_cli_args = ["-p", "no:cacheprovider"]\n'
+            "use_git_change_detection = false\n"
+            f"timeout_multiplier = {_LONGER}\n"
+            f"timeout_constant = {_PATIENCE_S}\n"
+        )
+
+
+def _again(scratch: Path, module: str) -> None:
+    """Survivors are tried again: their tests may be other ones now."""
+    meta = scratch / "mutants" / f"{module}.meta"
+    if meta.is_file():
+        told = json.loads(meta.read_bytes())
+        codes = told["exit_code_by_key"]
+        told["exit_code_by_key"] = {
+            name: code if _CODES.get(code) == "killed" else None for name, code in codes.items()
+        }
+        meta.write_text(json.dumps(told))
+
+
+def _mutate(scratch: Path, seconds: int) -> None:
+    tool = Path(sys.executable).with_name("mutmut")
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (scratch / "mutmut.log").open("wb") as log:
+        try:
+            subprocess.run(
+                [str(tool), "run", "--max-children", "1"],
+                cwd=scratch,
+                env=quiet,
+                stdout=log,
+                stderr=log,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return
+
+
+def _count(scratch: Path, module: str) -> dict[str, Any]:
+    """The module's row. Its score counts what was tried and is not equivalent."""
+    meta = scratch / "mutants" / f"{module}.meta"
+    codes = json.loads(meta.read_bytes())["exit_code_by_key"] if meta.is_file() else {}
+    found = Counter(_CODES.get(code, "killed") for code in codes.values())
+    known = {entry["change"] for entry in json.loads(EQUIVALENTS.read_bytes()).get(module, [])}
+    open_, equivalent, wording = [], 0, 0
+    for name, code in codes.items():
+        if _CODES.get(code) in ("survived", "no_test"):
+            change = _change(scratch, name)
+            wording += (only_letters := _only_letters(change))
+            equivalent += (same := not only_letters and change in known)
+            open_ += [] if only_letters or same else [change]
+    tried = found["killed"] + found["timeout"] + len(open_)
+    return {
+        "module": module,
+        "sha256": sha256(Path(module).read_bytes()).hexdigest(),
+        "tests": list(TESTS[module]),
+        "mutants": len(codes),
+        **{what: found[what] for what in ("killed", "timeout", "not_tried")},
+        "equivalent": equivalent,
+        "wording": wording,
+        "survived": len(open_),
+        "score": round(100 * (found["killed"] + found["timeout"]) / tried, 1) if tried else None,
+        "survivors": sorted(open_),
+    }
+
+
+def _change(scratch: Path, name: str) -> str:
+    """What one mutant changes: its lines of the difference, in one text."""
+    tool = Path(sys.executable).with_name("mutmut")
+    told = subprocess.run([str(tool), "show", name], cwd=scratch, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in told.splitlines() if re.match(r"[-+](?![-+]{2})", line)]
+    return " ⟶ ".join(f"{line[0]} {line[1:].strip()}" for line in lines)
+
+
+def _only_letters(change: str) -> bool:
+    """Whether a sentence (a text with a space) was written in other letters, and nothing else is other."""
+    before, _, after = change.partition(" ⟶ ")
+    same = before[1:].casefold() == after[1:].replace('"XX', '"').replace('XX"', '"').casefold()
+    return same and bool(re.search(r'"[^"]* [^"]*"', before))
+
+
+def _keep(row: dict[str, Any]) -> None:
+    kept = json.loads(RESULTS.read_bytes())["modules"] if RESULTS.is_file() else {}
+    kept[row["module"]] = row
+    files.write_bytes(RESULTS, json.dumps({"tool": "mutmut 3.8.1", "modules": kept}, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
