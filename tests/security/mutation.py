@@ -38,6 +38,7 @@ TESTS = {
     "unlearning/fence.py": ("tests/test_fence.py",),
     "unlearning/files.py": ("tests/test_files.py",),
     "unlearning/json_text.py": ("tests/test_json_text.py",),
+    "unlearning/gates.py": ("tests/test_gates.py",),
     "unlearning/evidence/merkle.py": (_EVIDENCE + "test_merkle.py",),
     "unlearning/evidence/commitment.py": (_EVIDENCE + "test_commitment.py",),
     "unlearning/evidence/log.py": (_EVIDENCE + "test_log.py",),
