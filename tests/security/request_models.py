@@ -172,7 +172,7 @@ def _outliers(space: Workspace) -> list[Row]:
     served = 0 if digits.failed(report) else len(named)
     return [
         row("outliers, share_of_class 0.25", len(named), held, "cap_share_of_class", "none: it waits for an officer"),
-        row("outliers, no cap (as the demo)", len(named), served, _caught(report), _cost(report)),
+        row("outliers, no cap", len(named), served, _caught(report), _cost(report)),
     ]
 
 
