@@ -58,8 +58,8 @@ def of_classes(plan: Evaluate, measured: Mapping[str, Measured]) -> dict[str, di
     errors = [found.per_image[who][found.error] for who in ("unlearned", "original", MEAN_PICTURE)]
 
     def of_class(name: str, resamples: int) -> Score | None:
-        own = (some[classes == name] for some in errors)
-        return kept(moved(*own, resamples, plan.confidence, measured_on="holdout"))
+        model, original, mean = (some[classes == name] for some in errors)
+        return kept(moved(model, original, mean, resamples, plan.confidence, "holdout"))
 
     each = {name: of_class(name, 1) for name in names[sizes >= _ENOUGH].tolist()}
     known = {name: score.value for name, score in each.items() if score is not None}
