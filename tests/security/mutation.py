@@ -32,7 +32,6 @@ EQUIVALENTS = HERE / "mutation_equivalents.json"
 ENOUGH = 90  # per cent of a module's mutants that are not equivalent
 
 _EVIDENCE = "tests/evidence/"
-_SECOND = "tests/security/test_second_"
 TESTS = {
     "unlearning/digests.py": ("tests/test_digests.py",),
     "unlearning/fence.py": ("tests/test_fence.py",),
@@ -43,10 +42,11 @@ TESTS = {
     "unlearning/evidence/commitment.py": (_EVIDENCE + "test_commitment.py",),
     "unlearning/evidence/log.py": (_EVIDENCE + "test_log.py",),
     "unlearning/evidence/proofs.py": (_EVIDENCE + "test_commitment.py",),
-    "unlearning/evidence/canonical_text.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/canonical_text.py": (_EVIDENCE + "test_canonical_text.py",),
+    "unlearning/evidence/history.py": (_EVIDENCE + "test_history.py",),
     "unlearning/evidence/envelope.py": (_EVIDENCE + "test_bundle.py",),
     "unlearning/evidence/trust.py": (_EVIDENCE + "test_bundle.py",),
-    "unlearning/requests/states.py": ("tests/requests/test_schema.py",),
+    "unlearning/requests/states.py": ("tests/requests/test_states.py",),
     "unlearning/requests/deadlines.py": ("tests/requests/test_deadlines.py",),
     "unlearning/requests/schema.py": ("tests/requests/test_schema.py",),
     "unlearning/data/manifest.py": ("tests/data/test_manifest.py",),

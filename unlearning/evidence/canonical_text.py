@@ -76,6 +76,8 @@ def as_time(moment: str | datetime) -> str:
     """An RFC 3339 time in that spelling, its fraction of a second dropped. Raises EvidenceError for no time."""
     try:
         found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        if found.tzinfo is None:  # it would be read in the zone of whoever reads it
+            raise ValueError
         return found.astimezone(UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError):
         raise EvidenceError(f"{str(moment)[:40]!r} is not an RFC 3339 time with a zone") from None
