@@ -25,10 +25,11 @@ from unlearning import (
     command_study,
     command_trace,
     files,
+    overrides,
 )
 from unlearning.errors import DataError, UnlearningError
 from unlearning.log import Bars, say
-from unlearning.params import Params, override
+from unlearning.params import Params
 from unlearning.rules import Profile
 from unlearning.settings import Settings
 from unlearning.stages import BESIDE, STAGES
@@ -197,7 +198,7 @@ def _stages(options: argparse.Namespace) -> int:
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line puts over the parameter file."""
-    changes = dict(override(text) for text in options.set)
+    changes = dict(overrides.read(text) for text in options.set)
     return changes if options.profile is None else {**changes, "evaluate.profile": options.profile}
 
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unlearning import files
+from unlearning import files, overrides
 from unlearning.errors import EvidenceError
 from unlearning.log import Bars, say
-from unlearning.params import Params, override
+from unlearning.params import Params
 from unlearning.workspace import Workspace
 
 # As in __main__.py: a verb's module is imported inside the function that runs it. `verify` needs no torch.
@@ -127,7 +127,7 @@ def _export(options: argparse.Namespace) -> int:
 def _attest(options: argparse.Namespace) -> int:
     from unlearning.verbs import attest
 
-    params = Params.read(options.params, dict(override(text) for text in options.set))
+    params = Params.read(options.params, dict(overrides.read(text) for text in options.set))
     done = attest.run(params, Workspace(options.root).batch(options.batch), Bars())
     facts = {"statements": done.statements, "sequence": done.sequence, "claim_level": done.claim_level}
     say({"bundle": str(done.bundle), "changed": done.changed, "waits_for_officer": done.waits, **facts})

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unlearning import overrides
 from unlearning.errors import ParamsError
 from unlearning.log import Bars, say
-from unlearning.params import Params, override
+from unlearning.params import Params
 from unlearning.settings import Settings
 from unlearning.workspace import Workspace
 
@@ -45,7 +46,7 @@ def _purge(options: argparse.Namespace) -> int:
 def _remove(options: argparse.Namespace) -> int:
     from unlearning.verbs import purge
 
-    params = Params.read(options.params, dict(override(text) for text in options.set))
+    params = Params.read(options.params, dict(overrides.read(text) for text in options.set))
     done = purge.run(params, Workspace(options.root).batch(options.batch), Bars())
     say({"changed": done.changed, **asdict(done.record)})
     return 0 if done.record.status == "complete" else 1

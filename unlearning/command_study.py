@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearning import yaml_text
+from unlearning import overrides, yaml_text
 from unlearning.errors import ParamsError
 from unlearning.log import Bars, say
-from unlearning.params import Params, override
+from unlearning.params import Params
 from unlearning.process import die_with_parent
 from unlearning.studies import Plans
 from unlearning.workspace import Workspace
@@ -58,7 +58,7 @@ def _study(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from unlearning.verbs import sweep
 
-    params = Params.read(options.params, dict(override(text) for text in options.set))
+    params = Params.read(options.params, dict(overrides.read(text) for text in options.set))
     batch = Workspace(options.root).batch(options.batch)
     plans = sweep.plan(params, batch, options.over, options.values, options.seeds)
     values = ",".join(str(value) for value in options.values)

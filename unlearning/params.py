@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_serializer, model_validator
 
-from unlearning import digests, yaml_text
+from unlearning import digests, overrides
 from unlearning.errors import ParamsError
 from unlearning.recipe import Choice, explain, read_mapping
 from unlearning.retention import Purge
@@ -267,16 +267,16 @@ class Params(Section):
         return {name: value for name, value in written.items() if name not in silent}
 
     @classmethod
-    def read(cls, path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
+    def read(cls, path: Path, changes: Mapping[str, Any] | None = None) -> Params:
         """Read the file, put `{"unlearn.budget.steps": 8}` over it, and validate. Raises ParamsError."""
         tree = read_mapping(path, cls.model_fields, "there is no such file; name one with --params")
-        return cls.of(tree, str(path), overrides)
+        return cls.of(tree, str(path), changes)
 
     @classmethod
-    def of(cls, tree: dict[str, Any], where: str, overrides: Mapping[str, Any] | None = None) -> Params:
-        """The file's mapping, which the overrides change, validated. Raises ParamsError naming `where`."""
-        for dotted, value in (overrides or {}).items():
-            _put(tree, dotted.split("."), value, where)
+    def of(cls, tree: dict[str, Any], where: str, changes: Mapping[str, Any] | None = None) -> Params:
+        """The file's mapping, with the changes over it, validated. Raises ParamsError naming `where`."""
+        for dotted, value in (changes or {}).items():
+            overrides.put(tree, dotted.split("."), value, where)
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
@@ -285,24 +285,3 @@ class Params(Section):
     def section_digest(self, *sections: str) -> str:
         """sha256 of the named sections, canonical: what a stage's result depends on."""
         return digests.of_value(self.model_dump(mode="json", include=set(sections)))
-
-
-def override(text: str) -> tuple[str, Any]:
-    """`unlearn.budget.steps=8` as a key and a value. Raises ParamsError."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ParamsError(f"--set {text[:80]!r}: KEY=VALUE is right, unlearn.budget.steps=8, say")
-    try:
-        return key, yaml_text.parse(value)
-    except yaml_text.NotYaml as error:
-        raise ParamsError(f"--set {text[:80]!r}: the value is {error}") from None
-
-
-def _put(tree: dict[str, Any], path: list[str], value: Any, where: str) -> None:
-    if len(path) > yaml_text.DEEPEST:  # as the file: whoever writes it out again has a limit, too
-        raise ParamsError(f"{where}: an override of {len(path)} levels; at most {yaml_text.DEEPEST} are read")
-    for branch in path[:-1]:
-        tree = tree.setdefault(branch, {})
-        if not isinstance(tree, dict):
-            raise ParamsError(f"{where}: override {'.'.join(path)!r} goes through {branch!r}, which is not a section")
-    tree[path[-1]] = value

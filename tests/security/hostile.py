@@ -15,12 +15,12 @@ from typing import Any
 from tests import toy_batch
 from tests.security import corpora_images, corpora_pickles, corpora_tars, corpora_tensors, corpora_text
 from tests.toy_batch import archive, png
-from unlearning import digests, files
+from unlearning import digests, files, overrides
 from unlearning.errors import UnlearningError
 from unlearning.generators import _weights
 from unlearning.log import silent
 from unlearning.metrics.extractors.weights import Found
-from unlearning.params import Params, override
+from unlearning.params import Params
 from unlearning.requests import schema
 from unlearning.requests.ledger import Ledger
 from unlearning.training import checkpoint
@@ -201,7 +201,7 @@ def params(bench: Bench) -> list[Row]:
         return Params.read(bench.put("params.yaml", text))
 
     def over(text: str) -> object:
-        return Params.read(REPOSITORY / "params.yaml", dict([override(f"data.name={text}")]))
+        return Params.read(REPOSITORY / "params.yaml", dict([overrides.read(f"data.name={text}")]))
 
     made = corpora_text.YAML
     return [
