@@ -88,3 +88,92 @@ def test_many_at_once_leave_one_of_what_they_said_and_nothing_else(tmp_path: Pat
         list(pool.map(lambda content: files.write_bytes(tmp_path / "report.json", content), said))
     assert (tmp_path / "report.json").read_bytes() in said
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "asset"
+    with files.new_folder(target) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "a").write_bytes(b"first")
+        assert not target.exists()
+    assert (target / "inner" / "a").read_bytes() == b"first"
+
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(StorageError, match="the disk is full"), files.new_folder(target) as folder:
+            (folder / "b").write_bytes(b"second")
+    assert [path.name for path in target.iterdir()] == ["inner"]
+    with files.new_folder(target) as folder:
+        (folder / "b").write_bytes(b"second")
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    target, home = tmp_path / "asset", tmp_path / ".partial"
+    target.mkdir()
+    kept = [home / "asset-7-0123abcd", home / "other-7-0123abcd", tmp_path / "asset-7-0123abcd", home / "asset-7-xyz"]
+    left = [home / "asset-8-0123abcd", home / "asset-8-0123abcd-old"]
+    for folder in (*kept, *left):
+        folder.mkdir(parents=True)
+        (folder / "a").write_bytes(b"a picture")
+    half = tmp_path / ".asset.7.0123abcd.partial"
+    half.write_bytes(b"half")
+    (tmp_path / ".asset.7.0123abcd.partial.txt").write_bytes(b"somebody's")
+    files.sweep(target, but=kept[0])
+    assert [folder.is_dir() for folder in (*kept, *left)] == [True] * 4 + [False] * 2
+    assert not half.exists()
+    assert (tmp_path / ".asset.7.0123abcd.partial.txt").exists()
+    files.sweep(tmp_path / "nowhere" / "asset")
+
+
+def test_the_same_bytes_under_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"bytes")
+    files.link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").samefile(tmp_path / "b")
+
+    def none(*args: Any) -> None:
+        raise OSError(1, "no hard links here")
+
+    monkeypatch.setattr("os.link", none)
+    files.link_or_copy(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"bytes"
+    assert not (tmp_path / "a").samefile(tmp_path / "c")
+
+
+def test_a_write_that_is_refused_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for number in files.FULL:
+        assert str(files.refused(OSError(number, "x"), path)) == (
+            f"{path}: the disk is full; what stood there before is untouched, free space and run again"
+        )
+    untouched = "; what stood there before is untouched"
+    assert str(files.refused(OSError(13, "Permission denied"), path)) == (
+        f"{path}: cannot be written (Permission denied){untouched}"
+    )
+    assert str(files.refused(OSError("why"), path)) == f"{path}: cannot be written (why){untouched}"
+
+
+def test_what_has_no_canonical_spelling_is_not_written(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "file", {"b": 1, "a": 2})
+    for value in (float("nan"), 2**53):
+        with pytest.raises(StorageError, match=r"^a record cannot be written as canonical JSON: "):
+            files.write_json(tmp_path / "file", value)
+    assert (tmp_path / "file").read_bytes() == b'{"a":2,"b":1}\n'
+    assert files.read_json(tmp_path / "file") == {"a": 2, "b": 1}
+    with pytest.raises(StorageError, match=r"none: there is no such file$"):
+        files.read_json(tmp_path / "none")
+    with pytest.raises(StorageError, match=r"^here: not JSON"):
+        files.parse_json(b"{", "here")
+
+
+def test_one_holds_a_lock_and_another_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "inner" / ".lock"
+    told = r"^the thing is being made by another process now; wait for it, or stop it$"
+    with files.locked(path, "the thing"), pytest.raises(StorageError, match=told), files.locked(path, "the thing"):
+        raise AssertionError("two hold it")
+    with files.locked(path, "the thing", wait=True):
+        assert path.exists()

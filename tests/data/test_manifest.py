@@ -82,3 +82,8 @@ def test_one_key_in_two_data_sets_is_two_images(table: pa.Table) -> None:
         other = other.set_column(place, index.COLUMNS.field(column), values)
     manifest.refuse_overlap({"forget": table, "retain": other})
     assert len(manifest.minus(other, table)) == len(other)
+
+
+def test_both_together_hold_each_image_once(table: pa.Table) -> None:
+    both = manifest.together(table.slice(0, 5), table.slice(3, 4))
+    assert both["key"].to_pylist() == table["key"].to_pylist()[:7]

@@ -83,3 +83,15 @@ def test_only_a_training_that_is_trusted_says_what_its_log_is() -> None:
     assert chained[:-1] == said["C1"]
     assert "training trace" in chained[-1]
     assert not claims.traced(record(LOG))
+
+
+def test_what_an_answer_without_a_match_does_not_say() -> None:
+    shortest = claims.of_no_match(provable=True, one_machine=False)
+    assert len(shortest) == 3
+    assert claims.of_no_match(provable=False, one_machine=False)[3:] == [
+        "that anybody but the operator can check it: no selector of the request is of bytes or of a key"
+    ]
+    assert claims.of_no_match(provable=True, one_machine=True)[3:] == [
+        "that two people agreed: both keys lie on one machine, so whoever controls it can sign with both"
+    ]
+    assert len(claims.of_no_match(provable=False, one_machine=True)) == 5

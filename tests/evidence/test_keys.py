@@ -201,3 +201,21 @@ def test_a_key_has_one_name_in_one_place() -> None:
     for listed in (ordered[::-1], [one, one], [{**one, "keyid": "ab" * 32}]):
         with pytest.raises(EvidenceError, match="not a trust/1 file"):
             trust.read(text(*listed), "x")
+
+
+def test_the_first_who_signs_makes_the_keys(tmp_path: Path) -> None:
+    made = Workspace(tmp_path / "var")
+    signer = keys.signer(made, "pipeline")
+    assert trust.key_id(signer.public) in known(made)
+    assert keys.trusted(made, "pipeline")[0].public == signer.public
+    assert keys.trusted(made, "pipeline")[0].verifies(signer.sign(b"text"), b"text")
+    assert not keys.trusted(made, "privacy_officer")[0].verifies(signer.sign(b"text"), b"text")
+
+
+def test_an_officer_who_is_named_again_is_the_same_one(root: Workspace) -> None:
+    public = sealing.public("officer").hex().encode()
+    (named,) = keys.init(root, public)
+    before = trust.file(root).read_bytes()
+    assert keys.init(root, public) == []
+    assert trust.file(root).read_bytes() == before
+    assert known(root)[named.keyid].valid_until is None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.toy_batch import request_body
 from unlearning.errors import RequestError
 from unlearning.requests import schema
+from unlearning.requests.tabular import HEADER
 
 CLASS = {"class": "3", "approved_by": "privacy-officer"}
 
@@ -168,3 +169,28 @@ def test_any_value_in_any_field_is_accepted_whole_or_refused_in_one_sentence(fie
 def test_any_text_gives_a_typed_refusal(text: str) -> None:
     with pytest.raises(RequestError):
         schema.parse(text, "here")
+
+
+def test_a_row_of_a_table_is_a_request_and_its_line_is_named(tmp_path: Path) -> None:
+    path, said = tmp_path / "requests.csv", request_body()
+    cells = [str(said[name]) for name in HEADER[:7]]
+    path.write_text(f"{','.join(HEADER)}\n{','.join(cells)},class,star,privacy-officer\n")
+    (filed,) = schema.read(path)
+    assert filed == schema.parse(json.dumps(said), "here")
+    path.write_text(f"{','.join(HEADER)}\n{','.join(cells)},class,star,\n")
+    with pytest.raises(RequestError, match=r"requests\.csv line 2: .*needs approved_by"):
+        schema.read(path)
+
+
+def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    with path.open("wb") as file:
+        file.truncate(schema.MAX_FILE + 1)  # a hole: nothing is on disk
+    with pytest.raises(RequestError, match=f"more than {schema.MAX_FILE} bytes; split the file"):
+        schema.read(path)
+
+
+def test_half_a_surrogate_pair_has_no_bytes() -> None:
+    """Not as an escape: a caller may hand over text that no UTF-8 spells."""
+    with pytest.raises(RequestError, match=r"^here: holds a number or text that JSON cannot carry exactly$"):
+        schema.parse('{"goal":"\ud800"}', "here")

@@ -101,4 +101,4 @@ def _narrow(value: Any, levels: int) -> bool:
 
 
 def _refuse(text: str) -> Any:
-    raise ValueError(text[:20])
+    raise ValueError
