@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS ?= true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev intake soak test test-ui test-slow faults test-core security evidence lint validate bench quality attacks planted sequence lock clean
+.PHONY: help setup demo dev intake soak test test-ui test-slow faults test-core coverage mutation security evidence lint validate bench quality attacks planted sequence lock clean
 
 help:  ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ security: setup  ## hostile files, strings, requests, fuzzing; canaries and plan
 evidence: setup  ## bundles flipped, attacked and judged by two verifiers; damaged batches; what committing and proving cost
 	$(RUN) -m tests.security evidence
 	$(RUN) -m tests.benchmarks.evidence
+
+coverage: setup  ## every branch of the trust core's kernel is taken by a fast test, or this fails
+	OMP_NUM_THREADS=1 $(RUN) -m tests.security.branch_coverage
+
+mutation: setup  ## change the kernel in one place at a time: do its tests fail? (ONLY=merkle: one module; hours for all)
+	$(RUN) -m tests.security.mutation $(ONLY)
 
 test-core:  ## the core's tests, without dagster, mlflow or dvc (PYTHON=python3.12 for another Python)
 	$(PYTHON) -m venv .venv-core

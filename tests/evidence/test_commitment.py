@@ -78,8 +78,9 @@ def test_tokens_are_kept_and_a_changed_file_is_noticed(tmp_path: Path) -> None:
 
     first = commitment.kept(tmp_path, "a" * 64, K, "content", lambda: DIGESTS)
     again = commitment.kept(tmp_path, "a" * 64, K, "content", never)
-    assert (again.tokens, again.root, again.key_id) == (first.tokens, first.root, first.key_id)
+    assert again == first == commitment.of(K, "content", DIGESTS)
     (path,) = tmp_path.iterdir()
+    assert path.name == f"{'a' * 64}.content.{commitment.key_id(K)[:16]}.tokens"
     whole = path.read_bytes()
     for wrong in (whole[:-1], whole[32:64] + whole, whole[:32] + whole):
         path.write_bytes(wrong)
