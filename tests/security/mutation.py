@@ -46,12 +46,28 @@ TESTS = {
     "unlearning/evidence/history.py": (_EVIDENCE + "test_history.py",),
     "unlearning/evidence/envelope.py": (_EVIDENCE + "test_bundle.py",),
     "unlearning/evidence/trust.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/claims.py": (_EVIDENCE + "test_claims.py",),
+    "unlearning/evidence/key_files.py": (_EVIDENCE + "test_keys.py",),
+    "unlearning/evidence/keys.py": (_EVIDENCE + "test_keys.py",),
+    "unlearning/evidence/bundle.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/bundle_rules.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/bundle_verification.py": (
+        _EVIDENCE + "test_bundle.py",
+        "tests/security/test_second_proofs.py",
+    ),
+    "unlearning/evidence/predicates.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/training_trace.py": (_EVIDENCE + "test_training_trace.py",),
+    "unlearning/evidence/purge.py": (_EVIDENCE + "test_damaged_records.py",),
+    "unlearning/evidence/statements.py": (_EVIDENCE + "test_attest.py", _EVIDENCE + "test_damaged_records.py"),
+    "unlearning/evidence/certificate.py": (_EVIDENCE + "test_certificate.py", _EVIDENCE + "test_damaged_records.py"),
+    "unlearning/evidence/verification.py": (_EVIDENCE + "test_certificate.py", _EVIDENCE + "test_damaged_records.py"),
+    "unlearning/evidence/promotion.py": (_EVIDENCE + "test_promotion.py", _EVIDENCE + "test_damaged_records.py"),
     "unlearning/requests/states.py": ("tests/requests/test_states.py",),
     "unlearning/requests/deadlines.py": ("tests/requests/test_deadlines.py",),
     "unlearning/requests/schema.py": ("tests/requests/test_schema.py",),
     "unlearning/data/manifest.py": ("tests/data/test_manifest.py",),
 }
-_COPIED = ("unlearning", "tests", "infra/verifier", "infra/decisions", "pyproject.toml", "params.yaml")
+_COPIED = ("unlearning", "tests", "infra", "pyproject.toml", "params.yaml")
 _LARGE = ("*.png", "*.parquet", "*.pt", "__pycache__", "results")
 _CODES = {0: "survived", 1: "killed", 3: "killed", 33: "no_test", -24: "timeout", 36: "timeout", None: "not_tried"}
 _LONGER, _PATIENCE_S = 4.0, 2.0  # a mutant may take so many times as long as its tests, and this
