@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -61,10 +67,41 @@ def test_a_full_disk_is_one_sentence_and_what_was_logged_stays(
 
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", full)
-        with pytest.raises(StorageError, match="the disk is full"):
+        with pytest.raises(StorageError, match=r"digests: the disk is full"):
             log.extend(root, DIGESTS[2:3])
     assert log.read(log.file(root))[:2] == DIGESTS[:2]
     assert log.extend(root, DIGESTS[2:3]).size == 3
+
+
+def test_a_second_writer_waits_for_the_first(root: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, fsync, asked, here = fcntl.flock, os.fsync, threading.Event(), threading.current_thread()
+    second = list[Future[log.Head]]()
+
+    def noticed(file: Any, how: int) -> None:
+        if threading.current_thread() is not here:
+            asked.set()
+        flock(file, how)
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def meanwhile(file: int) -> None:
+            """The first writer holds the lock here."""
+            if not second:
+                second.append(pool.submit(log.extend, root, DIGESTS[1:2]))
+                assert asked.wait(60)
+            fsync(file)
+
+        monkeypatch.setattr("fcntl.flock", noticed)
+        monkeypatch.setattr("os.fsync", meanwhile)
+        assert log.extend(root, DIGESTS[:1]).size == 1
+        assert second[0].result(60).size == 2
+    assert log.read(log.file(root)) == DIGESTS[:2]
+
+
+def test_the_first_writer_makes_the_folder(tmp_path: Path) -> None:
+    deep = Workspace(tmp_path / "a" / "root")
+    assert log.extend(deep, DIGESTS[:1]).size == 1
+    assert log.file(deep) == deep.root / "log" / "digests"
 
 
 @pytest.mark.parametrize("wrong", [b"G" * 64 + b"\n", b"a" * 65, b"A" * 64 + b"\n"])

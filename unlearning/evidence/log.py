@@ -114,7 +114,7 @@ def read_checkpoint(note: bytes, where: str) -> Checkpoint:
         match = None
     if match is None:
         raise EvidenceError(f"{where}: not a checkpoint: origin, size, root, an empty line, a signature are right")
-    root, signed = (base64.b64decode(match[number], validate=True) for number in (3, 5))
+    root, signed = (base64.b64decode(match[number]) for number in (3, 5))  # the pattern judged them
     text = note[: note.index(b"\n\n") + 1]
     return Checkpoint(match[1], Head(int(match[2]), root), match[4], signed[:4], signed[4:], text)
 
