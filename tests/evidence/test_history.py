@@ -81,12 +81,16 @@ def test_it_begins_with_what_is_known_and_is_written_once(place: Workspace) -> N
 
 
 def test_a_history_that_says_otherwise_than_the_champion_is_refused(place: Workspace) -> None:
-    put(place, BASE, FIRST)
-    for other in (served(1, "b9"), BASE):
-        with pytest.raises(
-            EvidenceError, match=r"its last line, version 1, is not what champion\.json says of version"
-        ):
+    lines = chain(BASE, FIRST, SECOND)
+    assert history.known(place, NAME, champion(SECOND, FIRST), lines) == lines  # those handed over, not read
+    put(place, BASE, FIRST, SECOND)
+    assert history.known(place, NAME, champion(SECOND, FIRST)) == lines
+    told = r"its last line, version 2, is not what champion\.json says of version"
+    for other in (served(2, "b9"), FIRST, BASE):
+        with pytest.raises(EvidenceError, match=told):
             history.known(place, NAME, champion(other, None))
+    with pytest.raises(EvidenceError, match="its last line, version 1, is not"):  # of those handed over
+        history.known(place, NAME, champion(BASE, None), lines[:2])
 
 
 def test_of_a_version_its_line_or_none() -> None:
