@@ -257,6 +257,8 @@ def test_of_earlier_batches_the_one_of_which_most_came_back_is_judged() -> None:
     assert (row(verdict, "earlier").value, verdict.passed) == (0.11, False)
     assert "batch b1" in row(verdict, "earlier").sentence
     assert row(judged(report(earlier=earlier(b1=sets(forget=-0.3)))), "earlier").value == -0.3
+    nothing = earlier(b1=sets(forget=0.0), b2=sets(forget=0.5))
+    assert row(judged(report(earlier=nothing)), "earlier").value == 0.5
     assert "earlier" not in {one.name for one in judged(report()).criteria}
 
 
@@ -322,6 +324,7 @@ def test_the_worst_finding_of_an_attack_is_judged() -> None:
         verdict, found = attacked([finding(0.101), finding(-0.5)], blocking)
         assert (found.status, found.value, found.blocking) == ("fail", 0.101, blocking)
         assert verdict.passed != blocking
+    assert attacked([finding(0.0), finding(0.5)])[1].value == 0.5
     assert attacked([finding(-0.5)])[1].value == -0.5
     assert attacked([{"kind": "relearn", "signal": {"value": 0.0}}])[1].sentence == "0.000 (<= 0.1) "
 
