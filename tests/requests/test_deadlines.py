@@ -171,3 +171,13 @@ def test_rules_come_from_the_settings(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("UNLEARNING_DEADLINES", json.dumps({"gdpr": {"days": 3}}))
     (entry,) = _ledger.of(Workspace(tmp_path)).add([filed()])
     assert datetime.fromisoformat(entry.due_at) - datetime.fromisoformat(entry.received_at) == timedelta(days=3)
+
+
+def test_of_an_extended_regulation_and_the_house_the_earlier_holds() -> None:
+    """A month of GDPR is earlier than the house's 45 days, its extended three are not."""
+    received = datetime(2026, 1, 1, tzinfo=UTC)
+    rules = deadlines.table({"house": {"days": 45}})
+    assert deadlines.of("gdpr", received, rules).rule == "gdpr"
+    extended = deadlines.of("gdpr", received, rules, extended=True)
+    assert (extended.rule, extended.due_at) == ("house", datetime(2026, 2, 15, tzinfo=UTC))
+    assert extended.inputs["extended"] is False
