@@ -56,6 +56,7 @@ TESTS = {
         "tests/security/test_second_proofs.py",
     ),
     "unlearning/evidence/predicates.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/provenance.py": (_EVIDENCE + "test_bundle.py",),
     "unlearning/evidence/training_trace.py": (_EVIDENCE + "test_training_trace.py",),
     "unlearning/evidence/purge.py": (_EVIDENCE + "test_damaged_records.py",),
     "unlearning/evidence/statements.py": (_EVIDENCE + "test_attest.py", _EVIDENCE + "test_damaged_records.py"),

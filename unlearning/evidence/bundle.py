@@ -20,13 +20,13 @@ from unlearning.evidence.predicates import (
     Index,
     NoMatch,
     Promotion,
-    Provenance,
     Purge,
     SetCommitment,
     Statement,
     Svr,
     TestResult,
 )
+from unlearning.evidence.provenance import Provenance
 from unlearning.workspace import BatchFolder
 
 Said = TypeVar("Said")

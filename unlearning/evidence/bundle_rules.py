@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from unlearning.evidence.bundle import Bundle
-from unlearning.evidence.predicates import Index, Provenance, SetCommitment
+from unlearning.evidence.predicates import Index, SetCommitment
+from unlearning.evidence.provenance import Provenance
 
 GATES_PASSED = "GATES_PASSED"
 FORGET = "FORGET_"

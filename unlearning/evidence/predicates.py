@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from unlearning.evidence import merkle
+from unlearning.evidence.provenance import Builder, Code, Count, File, Name, Provenance, Sha256, Strict
 from unlearning.evidence.trust import Hex, Time
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -21,59 +22,17 @@ NO_MATCH = "urn:unlearning:no-match:1"
 PROMOTION = "urn:unlearning:promotion:1"
 PURGE = "urn:unlearning:purge:1"
 INDEX = "urn:unlearning:erasure-certificate:1"
-BUILD_TYPE = "urn:unlearning:unlearn:1"
 TREE = "rfc9162-sha256-sorted"
 WEIGHTS = "model.safetensors"
 EMPTY = merkle.EMPTY.hex()
-DEPENDENCIES = ("dataset", "forget", "retain", "original_checkpoint")
 
 
-def _printable(text: str) -> str:
-    if any(character < " " for character in text):
-        raise ValueError("holds a control character")
-    return text
-
-
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
-Parameter = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
-Count = Annotated[int, Field(ge=0)]
 Set: TypeAlias = Literal["dataset", "dataset_keys", "forget", "retain"]
 Level: TypeAlias = Literal["none", "C1", "C2", "C3", "C1+R", "C2+R", "C3+R"]
 Status: TypeAlias = Literal["issued", "refused", "no_match"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Sha256(_Strict):
-    """A digest."""
-
-    sha256: Hex
-
-
-class GitCommit(_Strict):
-    """A revision of a git repository."""
-
-    gitCommit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-
-
-class File(_Strict):
-    """Something by its digest, and what it is called here."""
-
-    digest: Sha256
-    name: Name
-
-
-class Dependency(_Strict):
-    """Something a run was made from."""
-
-    digest: Sha256 | GitCommit
-    name: Name
-
-
-class SetCommitment(_Strict):
+class SetCommitment(Strict):
     """Which images, by the root of their tokens."""
 
     counts: dict[Code, Count]
@@ -92,59 +51,7 @@ class SetCommitment(_Strict):
         return self
 
 
-class BuildDefinition(_Strict):
-    """What was asked of the run, and what it read."""
-
-    buildType: Literal["urn:unlearning:unlearn:1"]
-    externalParameters: dict[Parameter, str | int | None]
-    internalParameters: dict[Parameter, str | bool | int | None]
-    resolvedDependencies: list[Dependency]
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        names = [one.name for one in self.resolvedDependencies]
-        if len(set(names)) < len(names) or not set(DEPENDENCIES) <= set(names):
-            raise ValueError(f"resolvedDependencies have distinct names, {', '.join(DEPENDENCIES)} among them")
-        if any(isinstance(one.digest, GitCommit) for one in self.resolvedDependencies if one.name in DEPENDENCIES):
-            raise ValueError(f"{', '.join(DEPENDENCIES)} are named by sha256")
-        return self
-
-    def sha256(self, name: str) -> str | None:
-        """Of one dependency."""
-        digest = next(one.digest for one in self.resolvedDependencies if one.name == name)
-        return digest.sha256 if isinstance(digest, Sha256) else None
-
-
-class Builder(_Strict):
-    """Who ran it."""
-
-    id: Name
-
-
-class Metadata(_Strict):
-    """When it ran."""
-
-    finishedOn: Time
-    invocationId: Name
-    startedOn: Time
-
-
-class RunDetails(_Strict):
-    """The run itself."""
-
-    builder: Builder
-    byproducts: list[File]
-    metadata: Metadata
-
-
-class Provenance(_Strict):
-    """How the model was made (SLSA provenance v1)."""
-
-    buildDefinition: BuildDefinition
-    runDetails: RunDetails
-
-
-class Measurement(_Strict):
+class Measurement(Strict):
     """One criterion of the gates."""
 
     blocking: bool
@@ -157,7 +64,7 @@ class Measurement(_Strict):
     value: str | None
 
 
-class TestResult(_Strict):
+class TestResult(Strict):
     """One group of criteria (in-toto test-result v0.1)."""
 
     configuration: Annotated[list[File], Field(min_length=1)]
@@ -182,7 +89,7 @@ class TestResult(_Strict):
         return self
 
 
-class Svr(_Strict):
+class Svr(Strict):
     """What the policy decided (in-toto simple verification result v0.2)."""
 
     policy: Sha256
@@ -197,14 +104,14 @@ class Svr(_Strict):
         return self
 
 
-class Selector(_Strict):
+class Selector(Strict):
     """One way in which a request named images, and whether a proof can show that there is none."""
 
     kind: Code
     provable: bool
 
 
-class NoMatch(_Strict):
+class NoMatch(Strict):
     """A request to which no stored image belongs."""
 
     dataset: Code
@@ -212,14 +119,14 @@ class NoMatch(_Strict):
     selectors: Annotated[list[Selector], Field(min_length=1)]
 
 
-class Served(_Strict):
+class Served(Strict):
     """A generation that was served."""
 
     sha256: Hex
     version: Count
 
 
-class Promotion(_Strict):
+class Promotion(Strict):
     """That the model is served, since when, and in whose place."""
 
     approver_role: Code
@@ -232,7 +139,7 @@ class Promotion(_Strict):
     version: Count
 
 
-class Location(_Strict):
+class Location(Strict):
     """One place that held copies of forget images."""
 
     expires_at: Time | None
@@ -245,7 +152,7 @@ class Location(_Strict):
     why: Code | None
 
 
-class Scan(_Strict):
+class Scan(Strict):
     """The search for copies afterwards."""
 
     bytes: Count
@@ -253,7 +160,7 @@ class Scan(_Strict):
     hits: Count
 
 
-class Purge(_Strict):
+class Purge(Strict):
     """What became of the stored copies."""
 
     finished_at: Time
@@ -275,14 +182,14 @@ class Purge(_Strict):
         return self
 
 
-class Log(_Strict):
+class Log(Strict):
     """The head of the append-only log."""
 
     root: Hex
     size: Count
 
 
-class Index(_Strict):
+class Index(Strict):
     """The last line: what the bundle is, whole."""
 
     batch: Code
@@ -313,7 +220,7 @@ _FORMS: dict[str, TypeAdapter[Predicate]] = {
 }
 
 
-class Statement(_Strict):
+class Statement(Strict):
     """An in-toto Statement v1, its predicate already read."""
 
     type_: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")]

@@ -16,6 +16,7 @@ from unlearning.evidence import canonical_text, certificate, predicates
 from unlearning.evidence.commitment import Committed
 from unlearning.evidence.lineage import Record
 from unlearning.evidence.predicates import WEIGHTS
+from unlearning.evidence.provenance import BUILD_TYPE
 
 BUILDER = "urn:unlearning:local-pipeline:1"  # SLSA Build L1: provenance exists, and who runs the pipeline signs it
 TOOL = f"unlearning {unlearning.__version__}"
@@ -93,7 +94,7 @@ def provenance(
     record = records["unlearned_checkpoint"]
     began, ended = _span(record)
     definition = {
-        "buildType": predicates.BUILD_TYPE,
+        "buildType": BUILD_TYPE,
         "externalParameters": _asked(said, plan),
         "internalParameters": _inside(record, more["versions"]),
         "resolvedDependencies": [*_read(records, sets), *_code(record), *_files(more["locks"])],
