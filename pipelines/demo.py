@@ -20,7 +20,7 @@ from pipelines.partitions import open_batch
 from pipelines.resources.workbench import Launch
 from unlearning import files
 from unlearning.errors import DataError, RequestError, UnlearningError
-from unlearning.evidence import promotion
+from unlearning.evidence import bundle, bundle_page, promotion
 from unlearning.log import Bars
 from unlearning.params import Params
 from unlearning.settings import Settings
@@ -144,6 +144,7 @@ def _doors(params: Params, batch: BatchFolder, result: dg.ExecuteInProcessResult
     lines = [
         f"pictures and curves:  {_short(batch.report.with_suffix('.html'))}",
         f"certificate:          {_short(batch.certificate)}  (check it: unlearning verify {_short(batch.path)})",
+        f"signed, for people:   {_short(bundle_page.beside(bundle.file(batch)))}",
         f"MLflow, evaluation:   {runs.get('evaluation_report', 'not reached')}",
         f"MLflow, unlearning:   {runs.get('unlearned_checkpoint', 'not reached')}",
         "the same in pages:    make dev  (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000)",
