@@ -12,7 +12,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -147,15 +147,16 @@ def _apart(name: str, first: int, count: int) -> Counts:
     return counts
 
 
-def over_time(path: Path, wanted: int, within_s: float, share: int = 20) -> dict[str, Any]:
+def over_time(path: Path, wanted: int, within_s: float, only: Sequence[str] = (), share: int = 20) -> dict[str, Any]:
     """Go on until every parser has had `wanted` inputs, or the time is up; the parser that had least has its turn.
 
+    only   names of parsers; all of them without one
     share  blocks of one turn. The file is written after each: whoever stops this loses one turn.
     """
     table: dict[str, Any] = files.read_json(path) if path.is_file() else {}
     ends = time.monotonic() + within_s
     while time.monotonic() < ends:
-        behind = {name: table.get(name, {}).get("tried", 0) for name in DOORS}
+        behind = {name: table.get(name, {}).get("tried", 0) for name in only or DOORS}
         name = min(behind, key=lambda one: behind[one])
         if behind[name] >= wanted:
             break
@@ -170,11 +171,12 @@ def over_time(path: Path, wanted: int, within_s: float, share: int = 20) -> dict
 def main() -> int:
     """Exit code 1 if anything ended otherwise than it may."""
     parser = argparse.ArgumentParser(prog="tests.security.fuzz", description=__doc__)
+    parser.add_argument("--only", action="append", choices=DOORS, help="this parser (again and again; else all)")
     parser.add_argument("--inputs", type=int, default=10_000_000, help="of each parser, over time (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--resume", type=Path, default=RESULTS, metavar="FILE", help="the counts so far (%(default)s)")
     options = parser.parse_args()
-    table = over_time(options.resume, options.inputs, 60 * options.minutes)
+    table = over_time(options.resume, options.inputs, 60 * options.minutes, options.only or ())
     for name, row in table.items():
         sys.stdout.write(f"{name:<24} {row['tried']:>10} tried, {row['crashed']} crashed, {row['inputs_per_s']}/s\n")
     return int(any(row["crashed"] for row in table.values()))

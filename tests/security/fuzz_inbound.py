@@ -126,11 +126,13 @@ def _read_params(given: Any) -> bytes:
 
 def _of_yaml(tree: Any, levels: int) -> bool:
     """Whether YAML's reader could have made it."""
-    if isinstance(tree, float):
-        return math.isfinite(tree)
-    if not isinstance(tree, dict | list):
-        return True
-    return levels > 0 and all(_of_yaml(one, levels - 1) for one in (tree.values() if isinstance(tree, dict) else tree))
+    layer = [tree]
+    for _ in range(levels + 1):
+        held = [one for one in layer if isinstance(one, dict | list)]
+        if not all(math.isfinite(one) for one in layer if isinstance(one, float)):
+            return False
+        layer = [one for holder in held for one in (holder.values() if isinstance(holder, dict) else holder)]
+    return not held
 
 
 _PARAMS = json.dumps(yaml_text.parse((ROOT / "params.yaml").read_text()))
