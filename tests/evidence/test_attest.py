@@ -15,12 +15,12 @@ from tests.toy_batch import certified, file_requests, request_body, request_id, 
 from unlearning import digests, files
 from unlearning.data import manifest
 from unlearning.errors import EvidenceError, RequestError
-from unlearning.evidence import bundle, bundle_page, bundle_verification, bundle_writing, keys, log, trust
+from unlearning.evidence import bundle, bundle_page, bundle_verification, bundle_writing, commitment, keys, log, trust
 from unlearning.evidence.bundle import Bundle
 from unlearning.evidence.bundle_verification import Beside, Verification
 from unlearning.log import silent
 from unlearning.params import Params
-from unlearning.verbs import attest, countersign, promote, resolve, seal, verify
+from unlearning.verbs import _set_checks, attest, countersign, promote, resolve, seal, verify
 from unlearning.workspace import BatchFolder, Workspace
 
 
@@ -208,6 +208,42 @@ def test_a_folder_verifies_with_its_bundle_and_says_by_whom(batch: BatchFolder, 
     assert verify.run(alone, trust.file(batch.workspace)).signed_by == found.signed_by
     (alone / bundle.file(batch).name).unlink()
     assert verify.NO_BUNDLE in verify.run(alone).not_checked
+
+
+def test_whoever_holds_the_key_of_the_data_set_checks_its_sets(batch: BatchFolder) -> None:
+    """Beyond the signatures: the roots are those of the manifests, and of the data set as it was."""
+    assert not any("set" in what.split(":")[0] for what in verify.run(batch.path).not_checked)
+    (tokens,) = (batch.workspace.root / "commitments").glob("*.content.*.tokens")
+    kept = tokens.read_bytes()
+    tokens.write_bytes(kept[32:])
+    assert "dataset: the bundle commits to another set than the files here list" in verify.run(batch.path).mismatches
+    tokens.write_bytes(kept[1:])
+    assert any("not a sorted list of tokens" in problem for problem in verify.run(batch.path).mismatches)
+    tokens.unlink()
+    found = verify.run(batch.path)
+    assert (found.verified, any("the tokens of the data set" in what for what in found.not_checked)) == (True, True)
+    assert not tokens.exists()  # whoever checks writes nothing
+    rows = manifest.read(batch.retain)
+    manifest.write(batch.retain, rows.slice(1))
+    assert "retain: the bundle commits to another set than the files here list" in verify.run(batch.path).mismatches
+    (key,) = batch.workspace.vault.glob("dataset-*.key")
+    key.write_bytes(bytes(32))
+    assert any("the data set's key" in what for what in verify.run(batch.path).not_checked)
+    key.unlink()
+    assert any("the data set's key" in what for what in verify.run(batch.path).not_checked)
+    assert not key.exists()
+
+
+def test_an_image_forgotten_was_stored_and_is_not_retained() -> None:
+    one, two, three = (commitment.of(bytes(32), "content", [bytes([n]) * 32]) for n in range(3))
+    both = commitment.of(bytes(32), "content", [bytes([n]) * 32 for n in (0, 1)])
+    assert list(_set_checks.apart(one, two, both)) == []
+    assert list(_set_checks.apart(one, both, None)) == [
+        "images of the forget set that are in the retain set, too: 1; an image may have one role only"
+    ]
+    assert list(_set_checks.apart(three, two, both)) == [
+        "images of the forget set that were not in the data set: 1; only what was stored is forgotten"
+    ]
 
 
 def test_nothing_is_promoted_without_a_bundle_that_is_about_it(params: Params, batch: BatchFolder) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from unlearning import files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import commitment, merkle, proofs
+from unlearning.evidence import canonical_text, commitment, merkle, proofs
 
 K = bytes(range(32))
 IMAGES = [f"picture {number}".encode() for number in range(40)]
@@ -62,14 +61,6 @@ def test_another_key_another_kind_gives_other_tokens() -> None:
 def test_a_short_key_is_refused(length: int) -> None:
     with pytest.raises(EvidenceError, match=f"has {length} bytes; 32"):
         commitment.of(bytes(length), "content", DIGESTS)
-
-
-def test_the_parts_are_the_whole_only_if_nothing_is_in_two_or_in_none() -> None:
-    whole = held(*range(6))
-    assert commitment.partitioned(whole, held(0, 1), held(2, 3, 4, 5))
-    assert not commitment.partitioned(whole, held(0, 1), held(2, 3, 4))
-    assert not commitment.partitioned(whole, held(0, 1, 2), held(2, 3, 4, 5))
-    assert not commitment.partitioned(whole, held(0, 1), held(2, 3, 4, 5, 6))
 
 
 def test_tokens_are_kept_and_a_changed_file_is_noticed(tmp_path: Path) -> None:
@@ -133,7 +124,7 @@ def test_a_proof_counts_only_for_the_sets_of_the_certificate() -> None:
 def changed(text: bytes, number: int = 0, **fields: Any) -> bytes:
     tree = json.loads(text)
     tree["sets"][number].update(fields)
-    return files.canonical(tree) + b"\n"
+    return canonical_text.write(tree) + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +177,7 @@ def test_a_member_cannot_be_shown_to_be_absent() -> None:
     for at, left, right, path in tried:
         joined = base64.b64encode(b"".join(path)).decode()
         template["sets"][0].update(at=at, left=left, right=right, path=joined)
-        text = files.canonical(template) + b"\n"
+        text = canonical_text.write(template) + b"\n"
         assert proofs.problems(proofs.read(text, "proof"), roots(retain=retain), IMAGES[inside]) == [
             "retain: the proof does not show that the image is not in it"
         ]
@@ -206,7 +197,7 @@ def test_a_salt_of_another_image_shows_nothing() -> None:
     forget = held(0, 1, 2)
     tree = json.loads(proof_of(0, forget=forget))
     tree["salt"] = commitment.salt(K, "content", DIGESTS[1]).hex()
-    proof = proofs.read(files.canonical(tree) + b"\n", "proof")
+    proof = proofs.read(canonical_text.write(tree) + b"\n", "proof")
     assert proofs.problems(proof, roots(forget=forget), IMAGES[0])
 
 
@@ -230,7 +221,7 @@ def test_what_is_no_proof_is_refused_with_its_reason(wrong: Any, why: str) -> No
     tree = json.loads(proof_of(0, forget=held(0, 1)))
     wrong(tree)
     with pytest.raises(EvidenceError, match=why):
-        proofs.read(files.canonical(tree) + b"\n", "proof")
+        proofs.read(canonical_text.write(tree) + b"\n", "proof")
 
 
 def test_a_proof_has_one_spelling() -> None:

@@ -99,11 +99,18 @@ def kept(folder: Path, source: str, key: bytes, kind: Kind, digests: Callable[[]
     The file stays when images are purged: a proof about that version can still be made, and it says nothing without K.
     Raises EvidenceError if the file is not a list of tokens.
     """
-    path = folder / f"{source}.{kind}.{key_id(key)[:16]}.tokens"
-    if not path.is_file():
+    found = stored(folder, source, key, kind)
+    if found is None:
         found = of(key, kind, digests())
-        files.write_bytes(path, b"".join(found.tokens))
-        return found
+        files.write_bytes(_file(folder, source, key, kind), b"".join(found.tokens))
+    return found
+
+
+def stored(folder: Path, source: str, key: bytes, kind: Kind) -> Committed | None:
+    """The set of a version whose tokens were kept; None where they were not. Raises EvidenceError as `kept` does."""
+    path = _file(folder, source, key, kind)
+    if not path.is_file():
+        return None
     joined = path.read_bytes()
     tokens = [joined[i : i + SIZE] for i in range(0, len(joined), SIZE)]
     if len(joined) % SIZE or any(one >= other for one, other in pairwise(tokens)):
@@ -111,7 +118,5 @@ def kept(folder: Path, source: str, key: bytes, kind: Kind, digests: Callable[[]
     return Committed(kind, key_id(key), tokens)
 
 
-def partitioned(whole: Committed, *parts: Committed) -> bool:
-    """Whether the parts have nothing in common and are all of the whole: for whoever holds the tokens."""
-    joined = sorted(token for part in parts for token in part.tokens)
-    return joined == list(whole.tokens)
+def _file(folder: Path, source: str, key: bytes, kind: Kind) -> Path:
+    return folder / f"{source}.{kind}.{key_id(key)[:16]}.tokens"

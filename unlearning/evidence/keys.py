@@ -191,6 +191,12 @@ def dataset_key(workspace: Workspace, name: str) -> bytes:
         return found
 
 
+def dataset_key_here(workspace: Workspace, name: str) -> bytes | None:
+    """K of a data set, to check with: None where it is not here. Raises EvidenceError if others may read it."""
+    path = workspace.vault / f"dataset-{name}.key"
+    return key_files.read_secret(path) if path.is_file() else None
+
+
 def _settle(workspace: Workspace, role: Role) -> None:
     """The trust file names the private half that lies in the vault, and it alone goes on."""
     path, known = _path(workspace, role), _known(workspace)

@@ -7,30 +7,25 @@ certificate: it is checked against these, never against what it says of itself.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from unlearning import files
-from unlearning.errors import EvidenceError, StorageError
-from unlearning.evidence import commitment, merkle
+from unlearning.errors import EvidenceError
+from unlearning.evidence import canonical_text, commitment, merkle
 from unlearning.evidence.commitment import Committed, Kind
+from unlearning.evidence.provenance import Code, Count, Strict
+from unlearning.evidence.trust import Hex
 
 SCHEMA: Literal["subject-proof/1"] = "subject-proof/1"
 MOST_BYTES = 64 * 1024
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-Root = tuple[int, bytes]  # size and root of a set, as a certificate states them
+Root: TypeAlias = tuple[int, bytes]  # size and root of a set, as a certificate states them
 KINDS: dict[str, Kind] = {"dataset": "content", "dataset_keys": "key", "forget": "content", "retain": "content"}
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+class _Entry(Strict):
     set: Literal["dataset", "dataset_keys", "forget", "retain"]
     size: Count
     root: Hex
@@ -48,15 +43,13 @@ class Absent(_Entry):
     """The token would stand right of leaf `at`, between two neighbours, and does not."""
 
     member: Literal[False]
-    at: Annotated[int, Field(ge=-1, lt=2**53)]
+    at: Annotated[int, Field(ge=-1)]
     left: Hex | None
     right: Hex | None
 
 
-class Proof(BaseModel):
+class Proof(Strict):
     """The whole file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_: Annotated[Literal["subject-proof/1"], Field(alias="schema")]
     batch: Code
@@ -78,21 +71,21 @@ def write(batch: str, key: bytes, kind: Kind, digest: bytes, sets: Mapping[str, 
         "sha256": digest.hex(),
         "sets": [_entry(name, committed, token) for name, committed in sets.items()],
     }
-    return files.canonical(said) + b"\n"
+    return canonical_text.write(said) + b"\n"
 
 
 def read(text: bytes, where: str) -> Proof:
     """The proof in a file. Raises EvidenceError for any spelling but the one."""
-    if len(text) > MOST_BYTES:
-        raise EvidenceError(f"{where}: {len(text)} bytes; a proof has at most {MOST_BYTES}")
     try:
-        tree = files.parse_json(text, where)
-        found = _PROOF.validate_python(tree)
-        again = files.canonical(tree) + b"\n"
-    except (ValidationError, StorageError, RecursionError) as error:
-        raise EvidenceError(f"{where}: not a {SCHEMA} ({_first(error)})") from None
-    if again != text:
-        raise EvidenceError(f"{where}: not canonical JSON and one line feed; it was edited")
+        if len(text) > MOST_BYTES or not text.endswith(b"\n"):
+            raise ValueError(f"at most {MOST_BYTES} bytes that end in a line feed")
+        found = _PROOF.validate_python(canonical_text.read(text[:-1]))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise EvidenceError(f"{where}: not a {SCHEMA} ({place}: {first['msg']})") from None
+    except ValueError as error:
+        raise EvidenceError(f"{where}: not a {SCHEMA} ({error})") from None
     names = [entry.set for entry in found.sets]
     if len(set(names)) < len(names) or any(KINDS[name] != found.kind for name in names):
         raise EvidenceError(f"{where}: each set once, and sets of {found.kind} tokens only, are right")
@@ -167,19 +160,12 @@ def _joined(path: Sequence[bytes]) -> str:
 def _nodes(path: str) -> list[bytes] | None:
     """The nodes of a path in its one spelling; None for any other."""
     try:
-        joined = base64.b64decode(path, validate=True)
-    except (binascii.Error, ValueError):
+        joined = canonical_text.from_base64(path)
+    except ValueError:
         return None
-    if base64.b64encode(joined).decode() != path or len(joined) % merkle.SIZE:
+    if len(joined) % merkle.SIZE:
         return None
     return [joined[i : i + merkle.SIZE] for i in range(0, len(joined), merkle.SIZE)]
-
-
-def _first(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        one = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}"
-    return " ".join(str(error).split())[:120]
 
 
 _PROOF = TypeAdapter(Proof)

@@ -13,7 +13,7 @@ from unlearning.data import index
 from unlearning.errors import DataError, ManifestError
 from unlearning.evidence import commitment, lineage
 from unlearning.evidence.commitment import Committed
-from unlearning.workspace import BatchFolder
+from unlearning.workspace import BatchFolder, Workspace
 
 SETS = ("dataset", "dataset_keys", "forget", "retain")
 
@@ -27,6 +27,11 @@ def of_batch(batch: BatchFolder, dataset: str, key: bytes, names: Iterable[str] 
     return {name: _of(name, batch, dataset, key) for name in names}
 
 
+def of_dataset(workspace: Workspace, dataset: str, version: str, key: bytes) -> dict[str, Committed]:
+    """`dataset` and `dataset_keys` of one version: sha256 of its index, hex. Raises DataError where it is gone."""
+    return {name: _of_version(name, workspace, dataset, version, key) for name in ("dataset", "dataset_keys")}
+
+
 def dataset_sha256(batch: BatchFolder) -> str:
     """Which version of its data set the batch was resolved in: sha256 of the index, hex."""
     return lineage.read(batch, "forget_manifest").inputs["image_dataset"]
@@ -35,14 +40,17 @@ def dataset_sha256(batch: BatchFolder) -> str:
 def _of(name: str, batch: BatchFolder, dataset: str, key: bytes) -> Committed:
     if name in ("forget", "retain"):
         return commitment.of(key, "content", _contents(batch.forget if name == "forget" else batch.retain))
-    version, home = dataset_sha256(batch), batch.workspace.root / "commitments"
-    path = batch.workspace.dataset(dataset) / "index.parquet"
+    return _of_version(name, batch.workspace, dataset, dataset_sha256(batch), key)
+
+
+def _of_version(name: str, workspace: Workspace, dataset: str, version: str, key: bytes) -> Committed:
+    home, path = workspace.root / "commitments", workspace.dataset(dataset) / "index.parquet"
 
     def stored() -> Path:
         index.read(path.parent)  # for its own sentence where there is none, or a damaged one
         if digests.of_file(path) != version:
             raise DataError(
-                f"data set {dataset!r} has changed since batch {batch.key} was resolved, and no tokens of it were "
+                f"data set {dataset!r} has changed since its index was {version[:12]}, and no tokens of that were "
                 "kept; nothing can be said of what it held"
             )
         return path

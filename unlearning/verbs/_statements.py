@@ -14,7 +14,6 @@ from unlearning.evidence import (
     bundle_writing,
     canonical_text,
     claims,
-    commitment,
     keys,
     lineage,
     plan,
@@ -122,15 +121,9 @@ def _sets(batch: BatchFolder, dataset: str) -> Sets:
 
 def _stored(batch: BatchFolder, dataset: str) -> Sets:
     """The data set as it is stored now: a request without a match has no manifest."""
-    table = index.read(batch.workspace.dataset(dataset))
     version = str(index.describe(batch.workspace.dataset(dataset))["index_sha256"])
-    key, home = keys.dataset_key(batch.workspace, dataset), batch.workspace.root / "commitments"
-    contents = (bytes.fromhex(one) for one in table["sha256"].to_pylist())
-    names = (bytes.fromhex(digests.of_bytes(one.encode())) for one in table["key"].to_pylist())
-    committed = {
-        "dataset": commitment.kept(home, version, key, "content", lambda: contents),
-        "dataset_keys": commitment.kept(home, version, key, "key", lambda: names),
-    }
+    key = keys.dataset_key(batch.workspace, dataset)
+    committed = _commitments.of_dataset(batch.workspace, dataset, version, key)
     return Sets(dataset, version, committed)
 
 

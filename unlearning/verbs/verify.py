@@ -12,7 +12,8 @@ from unlearning.errors import EvidenceError
 from unlearning.evidence import bundle, bundle_page, bundle_verification, trust, verification
 from unlearning.evidence.bundle_verification import Beside
 from unlearning.evidence.verification import Exported, Verification
-from unlearning.verbs import _traces
+from unlearning.verbs import _set_checks, _traces
+from unlearning.verbs._traces import Checked
 from unlearning.workspace import Workspace
 
 NO_BUNDLE = "any signature: no bundle lies in the folder; `unlearning attest` makes one"
@@ -50,8 +51,13 @@ def run(folder: Path, trusted: Path | None = None) -> Verification:
     if told.bundle is not None and told.bundle.index.certificate_sha256 != digests.of_file(batch.certificate):
         problems.append(f"{path.name[:12]}…{bundle.ENDING}: is about another certificate.json than lies there")
     problems += _page(path, told)
+    sets = Checked((), ()) if told.bundle is None else _set_checks.checked(batch, told.bundle)
     by = tuple(f"{key.role} {key.keyid}" for key in told.keys)
-    return replace(found, mismatches=(*found.mismatches, *problems), signed_by=by)
+    mismatches, not_checked = (
+        (*found.mismatches, *problems, *sets.mismatches),
+        (*found.not_checked, *sets.not_checked),
+    )
+    return replace(found, mismatches=mismatches, not_checked=not_checked, signed_by=by)
 
 
 def _page(path: Path, told: bundle_verification.Verification) -> list[str]:
