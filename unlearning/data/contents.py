@@ -26,6 +26,8 @@ from typing import IO, Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unlearning.data import index
+
 Content: TypeAlias = bytes | mmap.mmap
 
 MAX_VALUE = 64 * 2**20  # bytes of one value
@@ -163,7 +165,7 @@ def _gzip(file: IO[bytes], depth: int) -> Iterator[Value]:
 
 
 def _parquet(content: Content) -> Iterator[Value]:
-    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
+    file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), **index.FOOTER)
     for batch in file.iter_batches(batch_size=256):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             for cell in _cells(column):

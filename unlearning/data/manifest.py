@@ -14,9 +14,6 @@ from unlearning.data import index
 from unlearning.errors import ManifestError
 
 REQUESTS = pa.field("requests", pa.list_(pa.string()))  # forget.parquet only: which requests cover the row
-# Of a footer, which is held to this before it is read: 1,880 bytes that claimed a million parts took 430 MiB.
-_MOST_PARTS = 10_000  # columns, or groups of 2^17 rows: a thousand million rows fit
-_LONGEST_TEXT = 2**20  # bytes of a name, a bound or a note
 _FEW = 100_000  # rows below which threads cost more than they bring
 IDENTITIES = ("sha256", "pixel_sha256")  # two rows that share one are the same image, whatever their keys
 
@@ -31,7 +28,7 @@ def read(path: Path) -> pa.Table:
 def parse(source: Path | pa.NativeFile, where: str) -> pa.Table:
     """`read`, of a file or of bytes that lie in memory. Its columns are judged before a page of them is decoded."""
     try:
-        file = pq.ParquetFile(source, thrift_container_size_limit=_MOST_PARTS, thrift_string_size_limit=_LONGEST_TEXT)
+        file = pq.ParquetFile(source, **index.FOOTER)
         _columns(file.schema_arrow, where)
         table = file.read(use_threads=file.metadata.num_rows > _FEW)
         table.validate(full=True)  # text that is not UTF-8 would break whoever looks at it
@@ -48,7 +45,7 @@ def write(path: Path, table: pa.Table) -> None:
 def minus(table: pa.Table, *others: pa.Table) -> pa.Table:
     """The rows of `table` that share no key, no stored bytes and no pixels with any row of `others`."""
     for other in others:
-        same = pc.is_in(_keys(table), _keys(other))
+        same = pc.is_in(index.named(table), index.named(other))
         for name in IDENTITIES:
             same = pc.or_(same, pc.is_in(table[name], _values(other, name)))
         table = table.filter(pc.invert(same))
@@ -68,7 +65,7 @@ def only(table: pa.Table, split: str) -> pa.Table:
 def refuse_overlap(sets: Mapping[str, pa.Table]) -> None:
     """Raise ManifestError naming the first two sets that share a key, stored bytes or pixels."""
     for (one, first), (two, second) in combinations(sets.items(), 2):
-        shared = first.filter(pc.is_in(_keys(first), _keys(second)))
+        shared = first.filter(pc.is_in(index.named(first), index.named(second)))
         if len(shared):
             raise ManifestError(_overlap(one, two, len(shared), "keys", shared["key"][0].as_py()))
         for name in IDENTITIES:
@@ -86,7 +83,7 @@ def _validated(table: pa.Table, where: str) -> pa.Table:
     empty = next((name for name in table.column_names if table[name].null_count), None)
     if empty is not None:
         raise ManifestError(f"{where}: column {empty!r} has empty places; every row must be whole")
-    keys = _keys(table)
+    keys = index.named(table)
     if len(pc.unique(keys)) != len(table):
         counted = pc.value_counts(keys).filter(pc.greater(pc.value_counts(keys).field("counts"), 1))
         first = str(counted[0]["values"]).split("\n")[-1]
@@ -106,11 +103,6 @@ def _columns(schema: pa.Schema, where: str) -> list[str]:
         if found != field.type:
             raise ManifestError(f"{where}: column {field.name!r} is {str(found)[:80]}; {field.type} is right")
     return list(wanted.names)
-
-
-def _keys(table: pa.Table) -> pa.ChunkedArray:
-    """data set and key as one text: keys are unique within their data set only."""
-    return pc.binary_join_element_wise(table["dataset"], table["key"], "\n")
 
 
 def _values(table: pa.Table, name: str) -> pa.Array:

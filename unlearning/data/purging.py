@@ -60,7 +60,7 @@ def without(workspace: Workspace, dataset: str, gone: pa.Table, batch: str, at: 
     recover(folder)
     described, table = index.describe(folder), index.read(folder)
     before = described.get("purged", [])
-    kept = pc.is_in(_keys(table), value_set=_keys(manifest.minus(table, gone)))
+    kept = pc.is_in(index.named(table), value_set=index.named(manifest.minus(table, gone)))
     going = len(table) - pc.sum(kept).as_py() if len(table) else 0
     if going == len(table):
         raise DataError(f"data set {dataset!r}: a purge for batch {batch} would leave no image; remove the data set")
@@ -79,7 +79,7 @@ def keep(workspace: Workspace, dataset: str, rows: pa.Table, home: Workspace) ->
     if target.is_dir():
         return
     described, table = index.describe(source), index.read(source)
-    wanted = pc.is_in(_keys(table), value_set=_keys(rows))
+    wanted = pc.is_in(index.named(table), value_set=index.named(rows))
     with files.new_folder(target) as new:
         told = _store(source, new, described, table, wanted)
         shown = {name: value for name, value in described.items() if name not in ("purged", "source")}
@@ -93,7 +93,7 @@ def features_without(workspace: Workspace, dataset: str, before: pa.Table, befor
     """
     folder = workspace.dataset(dataset)
     sha256 = index.describe(folder)["index_sha256"]
-    rows = pc.is_in(_keys(before), value_set=_keys(index.read(folder))).to_numpy(zero_copy_only=False)
+    rows = pc.is_in(index.named(before), value_set=index.named(index.read(folder))).to_numpy()
     for path in sorted((workspace.root / "features" / dataset).glob("*/features.json")):
         said = files.read_json(path)
         if said["index_sha256"] == before_sha256 != sha256:
@@ -187,7 +187,7 @@ def _store(
             rows = _shard(folder / "shards" / shard["file"], path, rows)
             stored.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digests.of_file(path)})
         parts.append(rows)
-    order = pc.index_in(_keys(table.filter(kept)), value_set=_keys(pa.concat_tables(parts)))
+    order = pc.index_in(index.named(table.filter(kept)), value_set=index.named(pa.concat_tables(parts)))
     rows = pa.concat_tables(parts).take(order)  # in the order of the index, as the arrays beside it
     index.write(new / "index.parquet", rows)
     told: dict[str, Any] = {"index_sha256": digests.of_file(new / "index.parquet")}
@@ -228,8 +228,3 @@ def _shard(source: Path, target: Path, rows: pa.Table) -> pa.Table:
         raise DataError(f"{source.name}: {len(missing)} images of the index are not in it; ingest again")
     offsets = pa.array([places[key] for key in rows["key"].to_pylist()], pa.int64())
     return rows.set_column(rows.schema.get_field_index("offset"), rows.schema.field("offset"), offsets)
-
-
-def _keys(table: pa.Table) -> pa.Array:
-    both: pa.ChunkedArray = pc.binary_join_element_wise(table["dataset"], table["key"], "\n")
-    return both.combine_chunks()

@@ -30,7 +30,7 @@ def found(table: pa.Table, workspace: Workspace) -> pa.Table:
     """The rows that are stored under that root, in their order, each with today's place. Raises DataError."""
     names = pc.unique(table["dataset"]).to_pylist()
     today = pa.concat_tables([index.read(workspace.dataset(name)) for name in names])
-    places = pc.index_in(_named(table), value_set=_named(today))
+    places = pc.index_in(index.named(table), value_set=index.named(today))
     here = pc.is_valid(places)
     table, rows = table.filter(here), today.take(places.filter(here))
     if not rows["sha256"].equals(table["sha256"]):
@@ -41,9 +41,3 @@ def found(table: pa.Table, workspace: Workspace) -> pa.Table:
     for name in PLACE:
         table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), rows[name])
     return table
-
-
-def _named(table: pa.Table) -> pa.Array:
-    """Data set and key as one text."""
-    both: pa.ChunkedArray = pc.binary_join_element_wise(table["dataset"], table["key"], "\n")
-    return both.combine_chunks()

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unlearning import files
-from unlearning.data import manifest
+from unlearning.data import index, manifest
 from unlearning.errors import CheckpointError, DataError, ManifestError
 
 Numbers = npt.NDArray[np.int64]  # [N]
@@ -127,7 +127,7 @@ def deal(table: pa.Table, rule: Rule) -> Dealt:
 def read(path: Path, table: pa.Table) -> Dealt:
     """The rows of the index `table` that shards.parquet names, where it says. Raises CheckpointError or DataError."""
     try:
-        named = pq.read_table(path, schema=_COLUMNS)
+        named = pq.read_table(path, schema=_COLUMNS, **index.FOOTER)
     except (OSError, pa.ArrowException) as error:
         raise CheckpointError(f"{path}: not a table of shards ({' '.join(str(error).split())[:120]})") from None
     rows = {key: row for row, key in enumerate(_keys(table).tolist())}
@@ -143,5 +143,5 @@ def read(path: Path, table: pa.Table) -> Dealt:
 
 
 def _keys(table: pa.Table) -> npt.NDArray[np.object_]:
-    keys: npt.NDArray[np.object_] = pc.binary_join_element_wise(table["dataset"], table["key"], "\n").to_numpy()
+    keys: npt.NDArray[np.object_] = index.named(table).to_numpy()
     return keys
