@@ -31,6 +31,7 @@ class MadeFacet(RunFacet):
     code_revision: str | None = None
     source_sha256: str | None = None
     reused: bool | None = None
+    bundle_index_sha256: str | None = None  # the signed bundle that the batch had by then
     failure: str | None = None  # the kind of error, never its words
 
     @staticmethod

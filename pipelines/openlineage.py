@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import signing
 from unlearning.errors import UnlearningError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
@@ -70,7 +71,7 @@ def promoted(params: Params, batch: BatchFolder, now: Champion, run_id: str, say
     voice = _Voice(PROMOTION, params, batch, run_id, say)
     inputs = {name: lineage.read(batch, name).sha256 for name in ("certificate", "unlearned_checkpoint")}
     code = lineage.code_identity()
-    facts = {"code_revision": str(code["revision"]), "source_sha256": str(code["source_sha256"])}
+    facts = {"code_revision": str(code["revision"]), "source_sha256": str(code["source_sha256"]), **_signed(batch)}
     voice.tell("COMPLETE", inputs, now.sha256, facts)
 
 
@@ -101,6 +102,7 @@ class _Voice:
             "code_revision": str(record.code.get("revision")),
             "source_sha256": str(record.code.get("source_sha256")),
             "reused": told.reused,
+            **(_signed(self.batch) if record.asset == "certificate" else {}),
         }
         self.tell("COMPLETE", record.inputs, record.sha256, facts)
 
@@ -126,6 +128,12 @@ class _Voice:
         from pipelines.lineage_events import Making
 
         return Making(self.params.model.name, self.params.data.name, self.asset, self.batch.key, self.run_id)
+
+
+def _signed(batch: BatchFolder) -> dict[str, str]:
+    """Which bundle says so; nothing where it waits for a signature."""
+    found = signing.facts(batch).get("bundle.index_sha256")
+    return {} if found is None else {"bundle_index_sha256": found}
 
 
 def _write(path: Path, event: RunEvent) -> None:

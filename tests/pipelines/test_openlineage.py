@@ -18,7 +18,7 @@ from pipelines import openlineage
 from tests.toy_batch import certified
 from unlearning.data import manifest
 from unlearning.errors import ManifestError
-from unlearning.evidence import lineage, promotion
+from unlearning.evidence import bundle, lineage, promotion
 from unlearning.params import Params
 from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder
@@ -80,6 +80,21 @@ def test_a_promotion_goes_from_certificate_and_checkpoint_to_the_champion(whole:
     assert event["outputs"][0]["name"] == f"{name}/champion"
     assert event["outputs"][0]["facets"]["version"]["datasetVersion"] == f"sha256:{'c' * 64}"
     assert event["job"]["name"] == f"{name}.model_promotion"
+
+
+def test_the_signed_bundle_is_named_by_its_index(
+    whole: tuple[Params, BatchFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, batch = whole
+    now = promotion.Champion(1, "models/x/versions/1", "c" * 64, "b1", "d" * 64, None)
+    assert tell(whole, "evaluation_report", "certificate") == []
+    openlineage.promoted(params, batch, now, RUN, pytest.fail)
+    told = [one["run"]["facets"]["unlearning"].get("bundle_index_sha256") for one in events(batch)]
+    last = bundle.of_batch(batch).lines[-1]
+    assert told == [None, None, None, last.sha256, last.sha256]
+    monkeypatch.setattr(bundle, "file", lambda batch: batch.path / "not signed yet")
+    tell(whole, "certificate")
+    assert events(batch)[-1]["run"]["facets"]["unlearning"].get("bundle_index_sha256") is None
 
 
 def test_an_event_is_what_the_standard_asks(whole: tuple[Params, BatchFolder]) -> None:
