@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from tests.toy_batch import certified
 from unlearning.__main__ import main
 from unlearning.errors import EvidenceError
-from unlearning.evidence import bundle, key_files, trust
+from unlearning.evidence import bundle, bundle_verification, key_files, log, trust
+from unlearning.evidence.bundle_verification import Beside
 from unlearning.verbs import promote
 from unlearning.workspace import Workspace
 
@@ -127,3 +131,22 @@ def test_no_private_byte_is_ever_told(tmp_path: Path, capsys: pytest.CaptureFixt
     (vault / "pipeline.ed25519").chmod(0o600)
     (vault / "pipeline.ed25519").write_bytes(b"-----BEGIN")
     assert "not an Ed25519 private key" in refused(capsys, "keys", "list", *root)
+
+
+def test_three_processes_attest_at_once_and_one_of_them_writes(tmp_path: Path, repository: Path) -> None:
+    params, batch = certified(tmp_path, repository)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    shutil.rmtree(batch.workspace.root / "log")
+    for path in batch.path.glob("*.erasure.*"):
+        path.unlink()
+    words = ("attest", "--batch", batch.key, "--params", tmp_path / "params.yaml", "--root", batch.workspace.root)
+    command = [sys.executable, "-m", "unlearning", *map(str, words)]
+    several = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=repository) for _ in range(3)]
+    told = [json.loads(one.communicate()[0].splitlines()[-1]) for one in several]
+    assert [one.returncode for one in several] == [0, 0, 0]
+    assert sorted(one["changed"] for one in told) == [False, False, True]
+    given = Beside(log=log.file(batch.workspace).read_bytes())
+    found = bundle_verification.verify_file(bundle.file(batch), trust.load(trust.file(batch.workspace)), given)
+    assert found.problems == ()
+    assert found.bundle is not None
+    assert len(log.read(log.file(batch.workspace))) == len(found.bundle.lines)
