@@ -65,6 +65,9 @@ def _add_keys(verbs: Any, root: argparse.ArgumentParser) -> None:
     ways = keys.add_subparsers(metavar="WHAT", required=True)
     init = ways.add_parser("init", parents=[root], help="make what is missing")
     init.add_argument("--officer-public", type=Path, metavar="FILE", help="the officer's private half stays elsewhere")
+    init.add_argument(
+        "--officer-sealing", type=Path, metavar="FILE", help="seal old checkpoints to this X25519 key of the officer's"
+    )
     init.set_defaults(verb=_init)
     ways.add_parser("list", parents=[root], help="every key, and whether its private half is here").set_defaults(
         verb=_list
@@ -82,19 +85,30 @@ def _add_keys(verbs: Any, root: argparse.ArgumentParser) -> None:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from unlearning.evidence import keys
+    from unlearning.evidence import keys, sealing_key
 
-    public = None if options.officer_public is None else options.officer_public.read_bytes()
-    for key in keys.init(Workspace(options.root), public):
+    workspace = Workspace(options.root)
+    before = sealing_key.key_id(workspace)
+    brought = [
+        None if path is None else path.read_bytes() for path in (options.officer_public, options.officer_sealing)
+    ]
+    for key in keys.init(workspace, *brought):
         say({"made": key.role, **key.model_dump(exclude={"public"})})
+    sealing = sealing_key.key_id(workspace)
+    if sealing != before:
+        say({"made": "sealing", "keyid": sealing})
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
-    from unlearning.evidence import keys
+    from unlearning.evidence import keys, sealing_key
 
-    for key, here in keys.listed(Workspace(options.root)):
+    workspace = Workspace(options.root)
+    for key, here in keys.listed(workspace):
         say({**key.model_dump(), "private_half_here": here})
+    sealing = sealing_key.key_id(workspace)
+    if sealing is not None:
+        say({"keyid": sealing, "role": "sealing", "private_half_here": sealing_key.is_here(workspace)})
     return 0
 
 

@@ -1,24 +1,28 @@
-"""The verb `purge` as a command line: remove what a promoted batch forgot, or look for copies of what was purged.
+"""The verbs `purge` and `unseal` as a command line: remove what a promoted batch forgot, or look for copies of what was
+purged; open an old checkpoint that a purge sealed.
 
-Exit codes: 0 nothing is left but what has an end · 1 something is left, or the scan found a copy · 2 refused.
+Exit codes: 0 done, nothing is left but what has an end · 1 something is left, or the scan found a copy · 2 refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unlearning import overrides
-from unlearning.errors import ParamsError
+from unlearning.errors import EvidenceError, ParamsError
 from unlearning.log import Bars, say
 from unlearning.params import Params
 from unlearning.settings import Settings
 from unlearning.workspace import Workspace
 
 # As in __main__.py: a verb's module is imported inside the function that runs it.
+
+_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 
 def add(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -> None:
@@ -35,6 +39,17 @@ def add(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -> None:
         help="remove nothing: look for copies of what purged batches forgot, below the root or these folders",
     )
     purge.set_defaults(verb=_purge)
+    unseal = verbs.add_parser(
+        "unseal", parents=[root], help="open an old checkpoint that a purge sealed; without VERSION: what is sealed"
+    )
+    unseal.add_argument("model", metavar="MODEL")
+    unseal.add_argument("version", nargs="?", metavar="VERSION", help="its number, or 12 digits of its checkpoint")
+    unseal.add_argument("--reason", metavar="TEXT", help="kept for ever, with the moment and the key: name nobody")
+    unseal.add_argument("--to", type=Path, metavar="FOLDER", help="not there yet, and not below the root")
+    unseal.add_argument(
+        "--key", type=Path, metavar="FILE", help="the officer's private key for sealing, PEM; default: the vault's"
+    )
+    unseal.set_defaults(verb=_unseal)
 
 
 def _purge(options: argparse.Namespace) -> int:
@@ -69,6 +84,25 @@ def _scan(options: argparse.Namespace) -> int:
         }
     )
     return 1 if found.hits else 0
+
+
+def _unseal(options: argparse.Namespace) -> int:
+    from unlearning.verbs import unseal
+
+    model, workspace = options.model, Workspace(options.root)
+    if not re.fullmatch(_NAME, model):
+        raise EvidenceError(f"{model[:40]!r} is no model's name; the one in params.yaml (model.name) is right")
+    if options.version is None:
+        if options.reason or options.to or options.key:
+            raise ParamsError("unseal: name the VERSION that is to be opened; MODEL alone lists what is sealed")
+        say(unseal.listing(model, workspace))
+        return 0
+    if options.reason is None or options.to is None:
+        raise ParamsError("unseal: say why it is opened (--reason TEXT), and where it is to lie (--to FOLDER)")
+    done = unseal.run(model, options.version, workspace, options.reason, options.to, options.key)
+    said = {"checkpoint": done.header.checkpoint, "bytes": done.header.clear_bytes}
+    say({"folder": str(done.folder), **said, "expires_at": done.header.expires_at})
+    return 0
 
 
 def _relative(path: Path, root: Path) -> str:

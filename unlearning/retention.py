@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from unlearning.rules import Section
 
-OldCheckpoints = Literal["delete", "keep"]
+OldCheckpoints = Literal["delete", "keep", "seal"]
 
 
 class Purge(Section):
@@ -40,16 +40,23 @@ class Purge(Section):
         "after_days measures them, and whoever asked is owed the erasure more than the line the measurement",
     )
     old_checkpoints: OldCheckpoints = Field(
-        "delete", description="weights that learnt the images: delete with the purge, or keep for keep_checkpoints_days"
+        "delete",
+        description="weights that learnt the images: delete with the purge; seal to the privacy officer's key, and "
+        "nothing in the clear, for keep_checkpoints_days; or keep as they are so long: before and after the forgetting "
+        "side by side tell what was forgotten",
     )
     keep_versions: int = Field(
         0,
         ge=0,
         le=100,
-        description="newest versions before the forgetting that are kept for keep_checkpoints_days all the same",
+        description="newest versions before the forgetting that are kept for keep_checkpoints_days where the others "
+        "are deleted; keep and seal are of all",
     )
     keep_checkpoints_days: int = Field(
-        30, ge=1, le=3650, description="days from promotion after which what old_checkpoints keeps is deleted too"
+        30,
+        ge=1,
+        le=3650,
+        description="days from promotion after which what old_checkpoints keeps or seals is deleted too",
     )
     backups_expire_days: int | None = Field(
         None, ge=1, le=3650, description="days that backups of the root live, which no purge reaches; null = not stated"

@@ -2,6 +2,7 @@
 
     <vault>/pipeline.ed25519   privacy-officer.ed25519   dataset-<name>.key      private, 0600; the vault 0700
     <root>/trust.json       public: whose signatures count, and when
+    privacy-officer.x25519  beside them, which signs nothing: sealing_key.py
 
 A private half is written before the public file names it. Whoever is killed between the two is finished by the next
 call. The officer's private half need not be here: then a bundle waits for it (`unlearning countersign`). No private
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, get_args
 
 from unlearning import files
 from unlearning.errors import EvidenceError
-from unlearning.evidence import canonical_text, commitment, envelope, key_files, trust
+from unlearning.evidence import canonical_text, commitment, envelope, key_files, sealing_key, trust
 from unlearning.evidence.envelope import Signature
 from unlearning.evidence.trust import Key, Role, Trust
 from unlearning.workspace import Workspace
@@ -79,12 +80,14 @@ class PublicKey:
         return True
 
 
-def init(workspace: Workspace, officer_public: bytes | None = None) -> list[Key]:
+def init(workspace: Workspace, officer_public: bytes | None = None, officer_sealing: bytes | None = None) -> list[Key]:
     """Make what is missing of the two keys; again: nothing changes. Those that were added to the trust file.
 
     officer_public  of an officer whose private half stays elsewhere (PEM, or 64 hex digits); it follows the one before
+    officer_sealing  what old checkpoints are sealed to (X25519, PEM); default: made where the officer signs
     Raises EvidenceError for a key that was lost, or is not one.
     """
+    sealing = None if officer_sealing is None else sealing_key.brought(officer_sealing)
     with _alone(workspace):
         before = _known(workspace)
         workspace.vault.chmod(0o700)  # tombstones and intake tokens may have made it first
@@ -96,6 +99,10 @@ def init(workspace: Workspace, officer_public: bytes | None = None) -> list[Key]
             if not ever and not _path(workspace, role).is_file():
                 key_files.write_secret(_path(workspace, role), key_files.fresh())
             _settle(workspace, role)
+        if sealing is not None:
+            sealing_key.name(workspace, sealing)
+        elif _path(workspace, "privacy_officer").is_file():  # else the officer's other private half is elsewhere, too
+            sealing_key.make(workspace)
         return [key for key in _known(workspace) if key.keyid not in {one.keyid for one in before}]
 
 

@@ -24,7 +24,7 @@ def old_checkpoints(job: Job, said: Location | None) -> Counted:
     """Delete them, or say until when they are kept: files of weights, each counted under every name it has."""
     recipe = job.params.purge
     over, end = job.ends(recipe.keep_checkpoints_days)
-    spared = set() if over else _spared(job)
+    spared = set() if over or recipe.old_checkpoints == "seal" else _spared(job)
     before = 0 if said is None else said.removed
     removed = remaining = 0
     for folder, sha256 in _kept_folders(job):
@@ -43,14 +43,25 @@ def old_checkpoints(job: Job, said: Location | None) -> Counted:
     return Counted("delete", before + removed, remaining, until, why)
 
 
-def _good(job: Job) -> set[str]:
+def old_folders(job: Job) -> list[tuple[Path, str | None]]:
+    """The folders in which they still lie, and the digest each was served or recorded by; None of a base.
+
+    What is sealed of them is sealed before they go.
+    """
+    home = job.workspace.model(job.params.model.name) / "base"
+    kept = [(path, None if path.parent == home else sha256) for path, sha256 in _kept_folders(job)]
+    made = [(batch.asset(asset), _sha256(batch, asset)) for batch, asset in _of_batches(job)]
+    return [(path, sha256) for path, sha256 in (*kept, *made) if _weights(path)]
+
+
+def forgetting(job: Job) -> set[str]:
     """sha256 of every version in which the batch's forgetting stands."""
     return {row["sha256"] for row in job.lines if job.batch.key in history.in_effect(job.lines, row["version"])}
 
 
 def _old(job: Job) -> dict[int, str]:
     """version -> sha256 of those in which it does not."""
-    good = _good(job)
+    good = forgetting(job)
     return {int(row["version"]): str(row["sha256"]) for row in job.lines if row["sha256"] not in good}
 
 
@@ -72,7 +83,7 @@ def _kept_folders(job: Job) -> list[tuple[Path, str]]:
 
 def _of_batches(job: Job) -> list[tuple[BatchFolder, str]]:
     """Checkpoints of batches: the original of this one, and all of those that did not start from what had forgotten."""
-    good, found = _good(job), list[tuple[BatchFolder, str]]()
+    good, found = forgetting(job), list[tuple[BatchFolder, str]]()
     for other in job.workspace.batches():
         if not _of_model(other, job.params.model.name):
             continue

@@ -23,7 +23,7 @@ from unlearning.log import Log, Progress
 from unlearning.params import Params
 from unlearning.requests.inbox import Inbox
 from unlearning.settings import Settings
-from unlearning.verbs import _ledger, _purge_job, attest
+from unlearning.verbs import _ledger, _purge_job, _purge_sealed, attest
 from unlearning.verbs._purge_job import Counted, Job, Place
 from unlearning.verbs._purge_places import PLACES
 from unlearning.workspace import BatchFolder, Workspace
@@ -56,10 +56,11 @@ def run(
     name = params.data.name
     with files.locked(batch.path / ".locks" / "purge", f"the purge of batch {batch.key}"):
         job = _purge_job.of(params, batch, log, _purge_job.moment(now))
+        sealed = _purge_sealed.place(job, purge.under_way(batch) or purge.read(batch))
         if not purge.begun(batch):
             tombstones.add(batch.workspace, batch.key, job.forget, params.tombstones.perceptual_within)
         with files.locked(purging.lock(batch.workspace, name), f"data set {name}"):
-            done = _cleared(job, {**PLACES, MLFLOW: _mlflow, **(outside or {})})
+            done = _cleared(job, {**sealed, **PLACES, MLFLOW: _mlflow, **(outside or {})})
     attest.run(params, batch, log)
     return done
 
