@@ -50,7 +50,7 @@ TESTS = {
     "unlearning/evidence/key_files.py": (_EVIDENCE + "test_keys.py",),
     "unlearning/evidence/keys.py": (_EVIDENCE + "test_keys.py",),
     "unlearning/evidence/bundle.py": (_EVIDENCE + "test_bundle.py",),
-    "unlearning/evidence/bundle_rules.py": (_EVIDENCE + "test_bundle.py",),
+    "unlearning/evidence/bundle_rules.py": (_EVIDENCE + "test_bundle_rules.py",),
     "unlearning/evidence/bundle_verification.py": (
         _EVIDENCE + "test_bundle.py",
         "tests/security/test_second_proofs.py",
