@@ -183,6 +183,39 @@ def test_a_member_cannot_be_shown_to_be_absent() -> None:
         ]
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_the_image_at_an_end_is_no_neighbour_of_itself(last: bool) -> None:
+    """Shown to be absent by its own leaf, right of nothing or left of nothing: everything but the order is right."""
+    order = sorted(range(12), key=lambda number: held(number).tokens[0])
+    retain, at = held(*order), 11 if last else 0
+    token, path = retain.tokens[at].hex(), base64.b64encode(b"".join(retain.tree.path(at))).decode()
+    tree = json.loads(proof_of(order[at], retain=retain))
+    said = {"set": "retain", "size": 12, "root": retain.root.hex(), "member": False, "path": path}
+    ends = {"at": 11, "left": token, "right": None} if last else {"at": -1, "left": None, "right": token}
+    proof = proofs.read(canonical_text.write({**tree, "sets": [{**said, **ends}]}) + b"\n", "proof")
+    assert proofs.problems(proof, roots(retain=retain)) == [
+        "retain: the proof does not show that the image is not in it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "size", "root", "path"),
+    [
+        (0, 0, merkle.EMPTY, b""),
+        (-1, 1, merkle.EMPTY, b""),
+        (-1, 0, bytes(32), b""),
+        (-1, 0, merkle.EMPTY, bytes(32)),
+        (-1, 0, bytes(32), bytes(32)),
+    ],
+)
+def test_only_the_empty_set_holds_nothing(at: int, size: int, root: bytes, path: bytes) -> None:
+    said = {"at": at, "size": size, "root": root.hex(), "path": base64.b64encode(path).decode()}
+    proof = proofs.read(changed(proof_of(0, retain=held()), **said), "proof")
+    assert proofs.problems(proof, {"retain": (size, root)}) == [
+        "retain: the proof does not show that the image is not in it"
+    ]
+
+
 @pytest.mark.parametrize("fields", [{"at": 1}, {"path": ""}, {"path": "AAAA"}, {"path": "!"}])
 def test_a_false_membership_is_not_shown(fields: dict[str, Any]) -> None:
     forget = held(0, 1, 2)
@@ -232,6 +265,17 @@ def test_a_proof_has_one_spelling() -> None:
             proofs.read(other, "proof")
     with pytest.raises(EvidenceError, match=r"^proof: "):
         proofs.read(b"[" * 30000, "proof")
+    size = r"not a subject-proof/1 \(at most 65536 bytes that end in a line feed\)$"
+    longest = changed(text, path="A" * 4 * ((proofs.MOST_BYTES - len(changed(text, path=""))) // 4))
+    padded = json.loads(longest)
+    padded["batch"] += "b" * (proofs.MOST_BYTES - len(longest))
+    longest = canonical_text.write(padded) + b"\n"
+    assert len(longest) == proofs.MOST_BYTES
+    assert proofs.read(longest, "proof").batch.startswith("b1")
+    padded["batch"] += "b"
+    for other in (canonical_text.write(padded) + b"\n", text[:-1], text.strip() + b" "):
+        with pytest.raises(EvidenceError, match=size):
+            proofs.read(other, "proof")
 
 
 def test_a_key_that_is_not_there() -> None:
