@@ -241,6 +241,13 @@ def _criterion(report: dict[str, Any], made: Two) -> Criterion:
     return found
 
 
+def test_nobody_says_that_purged_images_were_drawn_again() -> None:
+    drawn, purged = {"batch": "b2", "sets": {}}, {"batch": "b1", "purged": {"last_measured": "b2"}}
+    (said,) = claims._of_earlier({"earlier": {"batches": [purged, drawn]}})
+    assert "what 1 earlier batches" in said
+    assert list(claims._of_earlier({"earlier": {"batches": [purged]}})) == []
+
+
 def test_a_first_batch_claims_nothing_about_earlier_ones(made: Two) -> None:
     report = files.read_json(made.first.report)
     assert "earlier" not in report

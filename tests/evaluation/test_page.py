@@ -55,6 +55,14 @@ def test_the_verdict_comes_first_and_missing_numbers_are_said() -> None:
     assert "uncommitted changes" in html
 
 
+def test_of_an_earlier_batch_whose_images_are_purged_it_says_who_measured_them_last() -> None:
+    purged = {"batch": "b1", "sha256": "ab" * 32, "purged": {"record_sha256": "cd" * 32, "last_measured": "b2"}}
+    gone = {"batch": "b0", "not_measured": "shard toys-000000.tar is gone"}
+    html = render({"holdout": rows()}, earlier={"images": 0, "batches": [purged, gone]})
+    assert "its images are purged, and nothing is left to draw; they were measured last by batch b2" in html
+    assert "not measured: shard toys-000000.tar is gone" in html
+
+
 def test_scores_that_an_older_report_lacks_are_left_out() -> None:
     newer = {"forgetting_bounded": {"value": 0.87, "low": 0.8, "high": 0.9, "images": 70, "set": "forget_holdout"}}
     assert "Forgetting, bounded" not in render({})

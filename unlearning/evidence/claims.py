@@ -103,9 +103,10 @@ def of_no_match(provable: bool, one_machine: bool) -> list[str]:
 def _of_earlier(report: Mapping[str, Any]) -> Iterator[str]:
     block = report.get("earlier")
     entries = block.get("batches") if isinstance(block, Mapping) else None
-    if entries:
+    drawn = [one for one in entries or () if not (isinstance(one, Mapping) and "purged" in one)]
+    if drawn:  # of what is purged nothing is left to draw: _of_attacks says so
         yield (
-            f"resistance to any attack on what {len(entries)} earlier batches of this model forgot: their images were "
+            f"resistance to any attack on what {len(drawn)} earlier batches of this model forgot: their images were "
             "drawn again, under the corruption of this report, and nothing else was tried on them"
         )
 
