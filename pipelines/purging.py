@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines import mlflow_purge
+from pipelines.automation import alive
 from pipelines.line import MODEL_TAG, Line
 from pipelines.making import refusals
 from pipelines.resources.dvc import Dvc
@@ -38,6 +39,7 @@ def purge_job(line: Line) -> dg.JobDefinition:
 
     @dg.op(name=line.called("purge_batch"), out=dg.Out(dg.Nothing))
     def purge_batch(context: dg.OpExecutionContext, workbench: Workbench, mlflow: MlflowTracking, dvc: Dvc) -> None:
+        alive.beating(workbench.workspace, context.run.run_id)  # or, after some minutes, it would count as dead
         with refusals():
             params, batch = line.open(workbench, context.partition_key)
             tracking = mlflow.connect(workbench.workspace.root, context.log.warning)
