@@ -8,13 +8,18 @@ from __future__ import annotations
 import importlib
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+# What asks how long ago a file was written. Files bear the real time, so between two weeks all of them grow old.
+AGES = ("unlearning.verbs._purge_places",)
 
 # Everything that asks for the time and writes it down, or counts deadlines by it.
 READERS = (
     "unlearning.evidence.lineage",
     "unlearning.evidence.promotion",
     "unlearning.requests.ledger",
+    "unlearning.verbs._purge_job",
     "unlearning.verbs.certify",
     "unlearning.verbs.request",
     "pipelines.automation.sensors",
@@ -49,3 +54,5 @@ class Clock:
 
         for name in READERS:
             importlib.import_module(name).__dict__["datetime"] = Simulated
+        for name in AGES:
+            importlib.import_module(name).__dict__["time"] = SimpleNamespace(time=lambda: clock.now().timestamp())

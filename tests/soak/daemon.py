@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import dagster as dg
 
@@ -18,11 +19,13 @@ from pipelines.automation import sealing
 from tests.soak.definitions import defs
 from tests.soak.home import LINE, Home
 from unlearning import files
+from unlearning.evidence import purge
 from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder
 
 MAX_RETRIES = 3  # run_retries of infra/dagster/dagster.yaml
 _LOOK_S = 0.05
+Kill: TypeAlias = tuple[str, Callable[[subprocess.Popen[bytes]], bool]]  # in what, and whether it was in time
 
 
 @dataclass(slots=True)
@@ -45,14 +48,22 @@ class Daemon:
     chance: random.Random  # the moments of kills: not of the seed
     said: list[str] = field(default_factory=list)  # what sensors skipped with, for the one who reads the log
     _defs: dg.Definitions = field(default_factory=defs)
+    _cursors: dict[str, str | None] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)  # run keys
     _told: set[str] = field(default_factory=set)  # failed runs that the failure sensor has seen
 
     def look(self, name: str) -> list[dg.RunRequest]:
         """One evaluation of a sensor, with the resources of the code location."""
         sensor = self._defs.resolve_sensor_def(name)
-        with dg.build_sensor_context(instance=self.instance, resources=self._resources(sensor)) as context:
-            return self._fresh(sensor(context))
+        cursor = self._cursors.get(name)
+        with dg.build_sensor_context(
+            instance=self.instance, resources=self._resources(sensor), cursor=cursor
+        ) as context:
+            answer: Any = sensor(context)
+        if isinstance(answer, dg.SensorResult):
+            self._cursors[name] = answer.cursor
+            answer = answer.run_requests or answer.skip_reason
+        return self._fresh(answer)
 
     def tick(self, at: datetime) -> list[dg.RunRequest]:
         """One evaluation of the schedule. Again for the same tick: no run that was asked for before."""
@@ -64,15 +75,30 @@ class Daemon:
 
     def make(self, asked: dg.RunRequest, kill_in: Sequence[str], meanwhile: Callable[[], None], **env: str) -> Ran:
         """The run that was asked for, killed once in each of these stages and retried as Dagster would retry it."""
+        batch = self.home.workspace.batch(str(asked.partition_key))
+        kills = [(stage, partial(self._killed, batch=batch, stage=stage)) for stage in kill_in]
+        return self._tried("unlearn_batch", asked, kills, meanwhile, **env)
+
+    def purge(self, asked: dg.RunRequest, killed: bool, **env: str) -> Ran:
+        """The purge that was asked for, killed once where that is wanted, and retried as Dagster would retry it."""
+        batch = self.home.workspace.batch(str(asked.partition_key))
+        kills = [("purge", partial(self._killed_clearing, batch=batch))] if killed else []
+        return self._tried("purge", asked, kills, lambda: None, **env)
+
+    def _tried(
+        self, job: str, asked: dg.RunRequest, kills: Sequence[Kill], meanwhile: Callable[[], None], **env: str
+    ) -> Ran:
+        """A run, and its retries. Each kill is tried once, in its order."""
         assert asked.partition_key is not None
-        ran, wanted, began = Ran(asked.partition_key), list(kill_in), time.monotonic()
-        batch, tags = self.home.workspace.batch(ran.key), dict(asked.tags)
+        ran, wanted, began = Ran(asked.partition_key), list(kills), time.monotonic()
+        tags = dict(asked.tags)
         for attempt in range(MAX_RETRIES + 1):
-            process = self.start(f"{LINE}_unlearn_batch", {"partition": ran.key, "tags": tags}, **env)
+            process = self.start(f"{LINE}_{job}", {"partition": ran.key, "tags": tags}, **env)
             if attempt == 0:
                 meanwhile()
-            if wanted and self._killed(process, batch, stage := wanted.pop(0)):
-                ran.killed_in.append(stage)
+            if wanted:
+                what, kill = wanted.pop(0)
+                ran.killed_in += [what] if kill(process) else []
             ran.success = process.wait() == 0
             self.look("dead_runs")
             run = self._last(ran.key)
@@ -102,10 +128,14 @@ class Daemon:
             began, longest = time.monotonic(), self.chance.uniform(0, 6 if STAGES[stage].trains else 0.3)
             while time.monotonic() - began < longest and not batch.lineage(stage).is_file() and process.poll() is None:
                 time.sleep(_LOOK_S)
-        if process.poll() is not None:
-            return False
-        process.kill()
-        return True
+        return _kill(process)
+
+    def _killed_clearing(self, process: subprocess.Popen[bytes], batch: BatchFolder) -> bool:
+        """kill -9 at a random moment of a purge that has begun to clear; False where it ended before."""
+        while process.poll() is None and not (self._works(process) and purge.under_way(batch) is not None):
+            time.sleep(_LOOK_S)
+        time.sleep(self.chance.uniform(0, 1))
+        return _kill(process)
 
     def _works(self, process: subprocess.Popen[bytes]) -> bool:
         """Whether its run has begun: it says so where the sensor dead_runs looks."""
@@ -153,3 +183,11 @@ class Daemon:
     def _resources(self, definition: Any) -> dict[str, Any]:
         """Those that a sensor or a schedule asks for."""
         return {name: (self._defs.resources or {})[name] for name in definition.required_resource_keys}
+
+
+def _kill(process: subprocess.Popen[bytes]) -> bool:
+    """False where it has ended by itself."""
+    if process.poll() is not None:
+        return False
+    process.kill()
+    return True

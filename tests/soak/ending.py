@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import outbox
 from pipelines.automation import alarms
 from pipelines.resources.mlflow import MlflowTracking
+from tests.soak import purges
 from tests.soak.home import DATA, LINE, MODEL, Home
 from unlearning import files
 from unlearning.evidence import history, promotion
@@ -38,7 +39,20 @@ def checks(soak: Soak, weeks: Sequence[Played]) -> list[dict[str, Any]]:
         ),
         (f"all {len(certified)} certificates verify", lambda: _certificates(home, certified)),
         ("what earlier batches forgot is still forgotten, in every report", lambda: _earlier(home, batches)),
-        ("what was forgotten is kept out of a later ingest", lambda: _tombstones(home)),
+        ("what was forgotten is kept out of a later ingest", lambda: _tombstones(soak)),
+        (
+            "every batch whose grace was over is purged, and its requests are completed",
+            lambda: purges.complete(home, soak),
+        ),
+        (
+            "no file, object, archive or database holds a copy of a purged image, and a planted one is found",
+            lambda: purges.no_copy(home, soak),
+        ),
+        ("the data set is whole without what was purged", lambda: purges.data_set(home, soak)),
+        ("the models that knew what was purged are gone", lambda: purges.weights(home, soak)),
+        ("the signed statement of every purge says what its record says", lambda: purges.statements(home, soak)),
+        ("batches were promoted after a purge had written the data set anew", lambda: purges.afterwards(home, batches)),
+        ("a purge that is killed or cannot reach MLflow is finished", lambda: purges.interrupted(weeks)),
         ("nothing was overdue in silence", lambda: _overdue(soak)),
         ("a week without kill -9 there was none", lambda: _kills(weeks)),
         ("MLflow's alias champion is champion.json, and its outbox is empty", lambda: _mlflow(home)),
@@ -62,10 +76,13 @@ def _requests(soak: Soak) -> str:
     ended = {entry.request_id: entry.state for entry in entries}
     assert ended.keys() == soak.accepted == soak.crowd.book.keys(), len(ended.keys() ^ soak.crowd.book.keys())
     assert len(ended) == len({(entry.controller_id, entry.request_id) for entry in entries})
-    others = {name: (state, soak.crowd.book[name]) for name, state in ended.items() if state != soak.crowd.book[name]}
-    assert not others, others
+    wanted = {name: "completed" if state == "promoted" else state for name, state in soak.crowd.book.items()}
+    others = {name: (state, wanted[name]) for name, state in ended.items() if state != wanted[name]}
+    too_late = [name for name, one in others.items() if one == ("not_found", "completed")]
+    assert len(too_late) == len(others), others
+    assert purges.not_found(soak, too_late), too_late
     assert set(ended.values()) <= states.SETTLED
-    return f"{len(ended)} in, {len(ended)} settled"
+    return f"{len(ended)} in, {len(ended)} settled, {len(too_late)} of them for images that were purged before"
 
 
 def _champion(home: Home, batches: Sequence[dict[str, Any]]) -> str:
@@ -92,27 +109,32 @@ def _certificates(home: Home, certified: Sequence[str]) -> str:
 
 
 def _earlier(home: Home, batches: Sequence[dict[str, Any]]) -> str:
-    said = []
+    measured = purged = 0
     for one in batches:
         if not one["success"]:
             continue
         report = files.read_json(home.workspace.batch(one["key"]).report)
-        said.append(len(report.get("earlier", {}).get("batches", [])))
-        found = [criterion for criterion in report["criteria"] if criterion["name"] == "earlier"]
-        assert [criterion["status"] for criterion in found] == (["pass"] if said[-1] else []), (one["key"], found)
-    assert len(batches) < 3 or said[-1] > 0
-    return f"{said[-1]} earlier batches in the last"
+        told = report.get("earlier", {}).get("batches", [])
+        gone = sum("purged" in entry for entry in told)
+        found = {row["name"]: row["status"] for row in report["criteria"] if row["name"].startswith("earlier")}
+        wanted = {"earlier": len(told) > gone, "earlier_purged": gone > 0}
+        assert found == {name: "pass" for name, asked in wanted.items() if asked}, (one["key"], found, wanted)
+        measured += len(told) - gone
+        purged += gone
+    assert len(batches) < 3 or (measured and purged)
+    return f"{measured} times measured, {purged} times purged before"
 
 
-def _tombstones(home: Home) -> str:
+def _tombstones(soak: Soak) -> str:
     import pyarrow.parquet as pq
 
+    home = soak.home
     served = history.in_effect(promotion.generations(home.workspace, MODEL))
     gone = {key for one in served for key in pq.read_table(home.workspace.batch(one).forget)["sha256"].to_pylist()}
     ingest.run("digits", "again", home.workspace, silent, "class")
     again, before = (
-        set(pq.read_table(home.workspace.dataset(name) / "index.parquet")["sha256"].to_pylist())
-        for name in ("again", DATA)
+        set(pq.read_table(place.dataset(name) / "index.parquet")["sha256"].to_pylist())
+        for place, name in ((home.workspace, "again"), (soak.clean, DATA))
     )
     assert gone
     assert not gone & again, len(gone & again)
@@ -129,7 +151,7 @@ def _overdue(soak: Soak) -> str:
 
 
 def _kills(weeks: Sequence[Played]) -> str:
-    kills = [sum(len(batch["killed_in"]) for batch in week.batches) for week in weeks]
+    kills = [sum(len(batch["killed_in"]) for batch in week.batches) for week in weeks[:-1]]  # nobody came in the last
     assert all(kills), kills
     return f"{sum(kills)} kills"
 

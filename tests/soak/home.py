@@ -69,6 +69,7 @@ class Home:
             "SOAK_HOME": str(self.path),
             "SOAK_TOY": "1" if self.toy else "",
             "PYTHONPATH": str(HOUSE),
+            "TMPDIR": str(self.path / "tmp"),  # a purge removes what was left in it, by a clock that is far ahead
             "PYTHONPYCACHEPREFIX": str(self.path / "bytecode"),
             "OMP_NUM_THREADS": "1",
             "GOMP_SPINCOUNT": "2000",
@@ -82,7 +83,7 @@ class Home:
 
     def furnish(self, first_batch: str) -> None:
         """Write it, once."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "tmp").mkdir(parents=True, exist_ok=True)
         self.params.write_text(yaml.safe_dump(_params(), sort_keys=False))
         for line in LINES:
             defs = {"type": "pipelines.components.RecurringUnlearning", "attributes": {**line, "params": "params.yaml"}}

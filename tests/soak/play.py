@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,14 +28,16 @@ from tests.soak.home import DATA, LINE, MODEL, Home
 from tests.soak.table import Played
 from unlearning import files
 from unlearning.errors import StorageError
-from unlearning.evidence import promotion
+from unlearning.evidence import promotion, purge
 from unlearning.log import silent
 from unlearning.process import machine
 from unlearning.requests import batch_keys
 from unlearning.verbs import _ledger, ingest
+from unlearning.workspace import Workspace
 
 FIRST = datetime(2027, 1, 4, 2, tzinfo=UTC)  # a Monday
 REFUSED_IN, OUTAGE_IN, ROLLBACK_IN = 3, 4, 5
+PURGED_ALONE_IN = 3  # MLflow is away when that week's batches are purged
 _NOBODY = {"UNLEARNING_MLFLOW_URI": "http://127.0.0.1:9", "UNLEARNING_MLFLOW_TIMEOUT_S": "1"}
 KILLED_IN = (
     "reference_checkpoint",
@@ -56,16 +60,18 @@ class Soak:
     clock: Clock
     crowd: Crowd
     client: httpx.Client
+    clean: Workspace  # the same images, below a root that nothing was ever asked of
     weeks: int
     accepted: set[str] = field(default_factory=set)  # request ids that a door took
     conflicts: int = 0
     late: set[str] = field(default_factory=set)  # ids that were overdue when the deadline sensor had looked
 
     def play(self, number: int) -> Played:
-        """Thursday and Friday before the tick, the tick, and what came of it."""
+        """Friday and Saturday before the tick, the tick, what came of it, and the purges of the day after."""
         played, began = Played(number), time.monotonic()
         tick, week = FIRST + timedelta(weeks=number - 1), self.crowd.week(number)
         self.clock.move(tick - timedelta(days=3))
+        self._purge(played)
         for asked in self._look("seal_early"):
             played.batches.append(self._made(asked, number, (), ()))
         self.clock.move(tick - timedelta(days=2))
@@ -84,7 +90,31 @@ class Soak:
         if number == POISON_IN:
             self._change("DELETE", self.crowd.poison)  # who is on call has read the refusal
         self._look("mlflow_outbox")
+        self.clock.move(tick + timedelta(days=1))
+        self._purge(played, killed=True, away=number == PURGED_ALONE_IN)
         return self._counted(played, began)
+
+    def rest(self, number: int) -> Played:
+        """A week in which nobody comes: the days of grace of the last batches end."""
+        played, began = Played(number), time.monotonic()
+        for days in (9, 10, 11):  # a batch may wait for one that shares its images: the sensor asks once a day
+            self.clock.move(FIRST + timedelta(weeks=number - 2, days=days))
+            self._purge(played)
+        return self._counted(played, began)
+
+    def _purge(self, played: Played, killed: bool = False, away: bool = False) -> None:
+        """Whatever the sensor asks for, one after the other."""
+        for place, asked in enumerate(self._look("purges")):
+            ran = self.daemon.purge(asked, killed and place == 0, **(_NOBODY if away else {}))
+            played.purges.append({**asdict(ran), **self._cleared(ran)})
+
+    def _cleared(self, ran: Ran) -> dict[str, Any]:
+        """What its record says."""
+        said = purge.read(self.home.workspace.batch(ran.key))
+        if said is None:
+            return {"status": "refused", "removed": 0, "remaining": 0, "scanned": 0}
+        removed, remaining = (sum(getattr(one, name) for one in said.locations) for name in ("removed", "remaining"))
+        return {"status": said.status, "removed": removed, "remaining": remaining, "scanned": said.scan.files}
 
     def _act(self, letters: Sequence[Letter], changes: Sequence[Any], played: Played) -> None:
         for number, letter in enumerate(letters):
@@ -177,7 +207,7 @@ class Soak:
         self.late |= {
             one.entry.request_id for one in ledger.due(now) if datetime.fromisoformat(one.entry.due_at) <= now
         }
-        return self.daemon.look(f"{LINE}_{name}" if name == "seal_early" else name)
+        return self.daemon.look(f"{LINE}_{name}" if name in ("seal_early", "purges") else name)
 
     def _counted(self, played: Played, began: float) -> Played:
         now, counts = promotion.champion(self.home.workspace, MODEL), _ledger.of(self.home.workspace).counts()
@@ -200,12 +230,14 @@ def play(home: Home, weeks: int, seed: int, say: Callable[[str], None]) -> dict[
     clock.keep()
     dagster_home.prepare(home.workspace.root)
     say(table.HEAD)
-    with dg.DagsterInstance.get() as instance, _door(home) as client:
+    with dg.DagsterInstance.get() as instance, _door(home) as client, tempfile.TemporaryDirectory() as beside:
+        clean = Workspace(Path(beside))
+        ingest.run("digits", DATA, clean, silent, "class")
         daemon = Daemon(home, instance, random.Random())
-        soak = Soak(home, daemon, clock, crowd, client, weeks)
+        soak = Soak(home, daemon, clock, crowd, client, clean, weeks)
         told = []
-        for number in range(1, weeks + 1):
-            told.append(played := soak.play(number))
+        for number in range(1, weeks + 2):
+            told.append(played := soak.play(number) if number <= weeks else soak.rest(number))
             for line in table.rows(played):
                 say(line)
         checks = ending.checks(soak, told)

@@ -21,6 +21,7 @@ class Played:
     answers: dict[str, int] = field(default_factory=dict)  # HTTP status -> how often
     files_refused: int = 0
     batches: list[dict[str, Any]] = field(default_factory=list)
+    purges: list[dict[str, Any]] = field(default_factory=list)
     champion: int | None = None
     rolled_back_to: int | None = None
     settled: int = 0
@@ -29,7 +30,7 @@ class Played:
 
 
 def rows(played: Played) -> Iterator[str]:
-    """A line a batch."""
+    """A line a batch, and a line a purge."""
     for place, one in enumerate(played.batches):
         last = place == len(played.batches) - 1
         first = f"{played.week:>4}  {played.requests_in:>3}" if place == 0 else " " * 9
@@ -41,5 +42,8 @@ def rows(played: Played) -> Iterator[str]:
         yield "".join(said)
     if not played.batches:
         yield f"{played.week:>4}  {played.requests_in:>3} {played.waiting:>4}  no batch"
+    for one in played.purges:
+        said = f"purged, {one['status']}: {one['removed']} removed, {one['remaining']} left"
+        yield f"{'':>14}  {one['key']:<25}{'':>3}{len(one['runs']):>5}  {', '.join(one['killed_in']) or '-':<21}{said}"
     if played.rolled_back_to is not None:
         yield f"{'':>14}  rolled back: version {played.champion} serves version {played.rolled_back_to} again"

@@ -26,10 +26,11 @@ def _verdicts(told: dict[str, Any]) -> list[list[str]]:
 
 def test_two_weeks_with_a_kill_each_end_as_they_must(repository: Path, tmp_path: Path) -> None:
     told = _soaked(repository, tmp_path, "--toy", "--weeks", "2")
-    assert _verdicts(told) == [["issued"], ["issued"]]
-    assert [week["champion"] for week in told["weeks"]] == [1, 2]
+    assert _verdicts(told) == [["issued"], ["issued"], []]
+    assert [week["champion"] for week in told["weeks"]] == [1, 2, 2]
     assert told["kills"] == 2
     assert told["weeks"][1]["waiting"] == 0
+    assert [[one["status"] for one in week["purges"]] for week in told["weeks"]] == [[], ["complete"], ["complete"]]
 
 
 @pytest.mark.slow
@@ -37,5 +38,7 @@ def test_eight_weeks_of_real_models_end_as_they_must(repository: Path, tmp_path:
     told = _soaked(repository, tmp_path)
     verdicts = [verdict for week in _verdicts(told) for verdict in week]
     assert {"issued", "refused", "no input"} <= set(verdicts)
-    assert told["kills"] >= len(told["weeks"]) == 8
-    assert [week["rolled_back_to"] for week in told["weeks"]].count(None) == 7
+    assert told["kills"] >= 8
+    assert len(told["weeks"]) == 9
+    assert [week["rolled_back_to"] for week in told["weeks"]].count(None) == 8
+    assert {one["status"] for week in told["weeks"] for one in week["purges"]} == {"complete", "partial"}
