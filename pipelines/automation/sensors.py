@@ -91,9 +91,7 @@ def _refused(line: Line) -> dg.SensorDefinition:
         if key is None or not line.has(context.instance, key):
             return dg.SkipReason(f"run {run.run_id} is not about a batch of line {line.name}")
         if run.job_name == line.called(purging.JOB):  # its batch is served: nothing of it can be refused any more
-            return dg.SkipReason(
-                f"{key}: purge {run.run_id} did not end; it is asked for again, and rings once late"
-            )
+            return dg.SkipReason(f"{key}: purge {run.run_id} did not end; it is asked for again, and rings once late")
         batch, refusal = workbench.workspace.batch(key), refusals.found(context.get_step_failure_events())
         if refusal is not None:
             context.log.warning(refusals.settle(line, batch, run.run_id, refusal, now()))

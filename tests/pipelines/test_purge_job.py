@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.automation import alarms, sensors
+from pipelines.automation import alarms, alive, sensors
 from pipelines.line import Line
 from pipelines.purging import purge_job
 from pipelines.registry import Registered, register
@@ -20,10 +21,11 @@ from pipelines.resources.workbench import Workbench
 from pipelines.tracking import Subject, Tracking
 from tests.evidence.served import NAME, promoted
 from tests.pipelines.line import QUIET
-from tests.toy_batch import TOYS, toy_params, toy_workspace
+from tests.toy_batch import TOYS, file_requests, request_body, request_id, toy_params, toy_workspace
 from unlearning.evidence import lineage, purge
 from unlearning.log import silent
 from unlearning.verbs import purge as verb
+from unlearning.verbs import request
 from unlearning.workspace import Workspace
 
 
@@ -50,14 +52,16 @@ def _workbench(workspace: Workspace, repository: Path) -> Workbench:
     return Workbench(root=str(workspace.root), params=str(repository / "params.yaml"), overrides=TOYS)
 
 
-def _run(workspace: Workspace, repository: Path, batch: str) -> dg.ExecuteInProcessResult:
+def _run(
+    workspace: Workspace, repository: Path, batch: str, there: dg.DagsterInstance | None = None
+) -> dg.ExecuteInProcessResult:
     line = Line()
     resources = {
         "workbench": _workbench(workspace, repository),
         "mlflow": MlflowTracking(),
         "dvc": Dvc(project=str(workspace.root.parent)),
     }
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() if there is None else nullcontext(there) as instance:
         line.open_batch(instance, batch)
         return purge_job(line).execute_in_process(
             run_config=QUIET, resources=resources, instance=instance, partition_key=batch, raise_on_error=False
@@ -98,6 +102,32 @@ def test_weights_that_knew_the_images_leave_mlflow_and_its_disk(workspace: Works
     assert told.removed == 2  # the version, and its file
     (said,) = [one for one in done.all_events if one.event_type_value == "ASSET_OBSERVATION"]
     assert "old_checkpoints" in str(said.event_specific_data)
+
+
+def test_a_purge_says_where_it_works_and_its_failure_refuses_no_batch(workspace: Workspace, repository: Path) -> None:
+    body = request_body(request_id=request_id(7), selectors=[{"class": "star", "approved_by": "privacy-officer"}])
+    file_requests(workspace, body)
+    request.change(request_id(7), workspace, "hold", "litigation")
+    (sensor,) = [one for one in sensors.of_line(Line()) if one.name == "refusals"]
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = _run(workspace, repository, "b1", instance)
+        assert not done.success
+        assert done.run_id in alive.known(workspace)  # or, after some minutes, it counts as dead while it works
+        (event,) = [one for one in done.all_events if one.event_type == dg.DagsterEventType.RUN_FAILURE]
+        run = instance.get_run_by_id(done.run_id)
+        assert run is not None
+        context = dg.build_run_status_sensor_context(
+            sensor_name=sensor.name,
+            dagster_event=event,
+            dagster_instance=instance,
+            dagster_run=run,
+            resources={"workbench": _workbench(workspace, repository)},
+        )
+        with context.for_run_failure() as failed:
+            answer: Any = sensor(failed)
+    assert "it is asked for again" in answer.skip_message
+    assert not (workspace.batch("b1").path / "refusals").exists()
+    assert not alarms.file(workspace).exists()
 
 
 def test_what_a_command_cannot_reach_is_left_and_the_job_finishes_it(workspace: Workspace, repository: Path) -> None:
