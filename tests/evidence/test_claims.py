@@ -95,3 +95,66 @@ def test_what_an_answer_without_a_match_does_not_say() -> None:
         "that two people agreed: both keys lie on one machine, so whoever controls it can sign with both"
     ]
     assert len(claims.of_no_match(provable=False, one_machine=True)) == 5
+
+
+_NOBODY = "that the statements are true: two keys signed what the pipeline says it did, and nobody re-ran it"
+_STORED = "that the data set committed to is all data that was ever used: it is what was stored when the batch was made"
+_ONE_MACHINE = (
+    "that two people agreed: both keys lie on one machine, so whoever controls it can sign with both; an officer's key "
+    "kept elsewhere would show it"
+)
+_SERVED = "that this model is served anywhere: there is no promotion statement"
+_PLACES = "that copies outside the places which the purge statement lists are gone, or that backups it names have ended"
+_NOTHING_PURGED = "that stored images, older checkpoints, caches and backups were purged: there is no purge statement"
+
+
+@pytest.mark.parametrize("one_machine", [True, False])
+@pytest.mark.parametrize(("promoted", "purged"), [(False, False), (True, False), (True, True)])
+def test_a_bundle_says_better_what_its_certificate_says_of_signing_and_purging(
+    one_machine: bool, promoted: bool, purged: bool
+) -> None:
+    certified = ["first: of two: parts", claims.PURGED, "second", claims.SIGNED, "third: at the end"]
+    assert claims.of_bundle(certified, one_machine, promoted, purged) == [
+        "first: of two: parts",
+        "second",
+        "third: at the end",
+        _NOBODY,
+        _STORED,
+        *([_ONE_MACHINE] if one_machine else []),
+        *([] if promoted else [_SERVED]),
+        _PLACES if purged else _NOTHING_PURGED,
+    ]
+
+
+def test_what_a_certificate_says_of_itself_is_what_a_bundle_says_better() -> None:
+    for sentence in (claims.PURGED, claims.SIGNED):
+        assert sentence in claims.not_claimed("C1", {}, verdict())
+        assert sentence not in claims.of_bundle([sentence], False, False, False)
+        kept = sentence.partition(":")[0] + " and more: this is another sentence"
+        assert kept in claims.of_bundle([kept], False, False, False)
+
+
+_AGAIN = "resistance to any attack on what {} earlier batches of this model forgot: their images were drawn again"
+
+
+@pytest.mark.parametrize("block", [None, [], {}, {"batches": []}, {"batches": None}, "batches"])
+def test_without_an_earlier_batch_nothing_is_said_of_one(block: Any) -> None:
+    assert claims.not_claimed("C1", {"earlier": block}, verdict()) == claims.not_claimed("C1", {}, verdict())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_earlier_batches_forgot_was_only_drawn_again(count: int) -> None:
+    said = claims.not_claimed("C1", {"earlier": {"batches": [{}] * count}}, verdict())
+    (more,) = [one for one in said if one not in claims.not_claimed("C1", {}, verdict())]
+    assert more.startswith(_AGAIN.format(count))
+
+
+def test_what_is_no_longer_stored_of_earlier_batches_was_not_looked_at() -> None:
+    rows = tuple(
+        Criterion(name, "not_measured", False, None, None, None, "none", "a test", f"{name} is purged")
+        for name in ("earlier_purged", "earlier", "retention")
+    )
+    said = claims.not_claimed("C1", {}, Verdict("never_seen", True, rows))
+    assert [one for one in said if one not in claims.not_claimed("C1", {}, verdict())] == [
+        "that what earlier batches forgot is still forgotten: earlier_purged is purged"
+    ]
