@@ -1,4 +1,4 @@
-"""Two verifiers that share no code, asked about 10,000 bundles: `python -m tests.security.agreement`.
+"""Two verifiers that share no code, asked about 10,000 bundles: `python -m tests.security agreement`.
 
 They agree on a case when both say the same exit code, status and claim level. A case of which it is known beforehand
 whether it holds has to be judged so by both.
@@ -6,18 +6,14 @@ whether it holds has to be judged so by both.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from infra.verifier import verify_certificate as second_verifier
 from tests.security.agreement_cases import LEVELS, Case, case
-from unlearning import files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import bundle_verification, trust
 
@@ -74,22 +70,3 @@ def row(level: Callable[[Random], Case], cases: int) -> Row:
 def rows(cases: int = CASES) -> list[Row]:
     """A row a level, the cases shared evenly among them."""
     return [row(level, cases // len(LEVELS) + (at < cases % len(LEVELS))) for at, level in enumerate(LEVELS)]
-
-
-def main() -> int:
-    """Exit code 1 if the two disagree about anything."""
-    parser = argparse.ArgumentParser(prog="tests.security.agreement", description=__doc__)
-    parser.add_argument("--cases", type=int, default=CASES)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
-    options = parser.parse_args()
-    found = rows(options.cases)
-    for one in found:
-        sys.stdout.write("{row:<16} {tried:>6} tried, {agree:>6} agree, {held:>6} held, {other} other\n".format(**one))
-        sys.stdout.writelines(f"    {odd}\n" for odd in one["odd"])
-    if options.json:
-        files.write_json(options.json, found)
-    return int(any(one["other"] for one in found))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Every byte of a bundle, changed: `python -m tests.security.byte_flips`. And every attack of structural_attacks.py.
+"""Every byte of a bundle, changed: `python -m tests.security byte_flips`. And every attack of structural_attacks.py.
 
 A bundle has one spelling. So whatever is flipped, inserted, deleted or cut off, nothing may be accepted: not with
 another meaning, and not with the same.
@@ -6,16 +6,12 @@ another meaning, and not with the same.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.security.agreement import Answer, asked, first, second
 from tests.security.agreement_cases import Case
 from tests.security.structural_attacks import ATTACKS, ISSUED, TRUST
-from unlearning import files
 
 Row = dict[str, Any]
 REFUSALS: tuple[Answer, ...] = ((1, None, None), (2, None, None))
@@ -53,22 +49,3 @@ def rows(every: int = 1) -> list[Row]:
 
 def _row(name: str, tried: int, odd: list[str]) -> Row:
     return {"row": name, "tried": tried, "refused": tried - len(odd), "other": len(odd), "odd": odd[:10]}
-
-
-def main() -> int:
-    """Exit code 1 if anything was accepted, or ended otherwise."""
-    parser = argparse.ArgumentParser(prog="tests.security.byte_flips", description=__doc__)
-    parser.add_argument("--every", type=int, default=1, help="only every so many-th place")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
-    options = parser.parse_args()
-    found = rows(options.every)
-    for one in found:
-        sys.stdout.write("{row:<24} {tried:>7} tried, {refused:>7} refused, {other} other\n".format(**one))
-        sys.stdout.writelines(f"    {odd}\n" for odd in one["odd"])
-    if options.json:
-        files.write_json(options.json, found)
-    return int(any(one["other"] for one in found))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ from typing import Any
 from tests import toy_batch
 from tests.security import corpora_images, corpora_pickles, corpora_tars, corpora_tensors, corpora_text
 from tests.toy_batch import archive, png
-from unlearning import digests, files, overrides
+from unlearning import digests, overrides
 from unlearning.errors import UnlearningError
 from unlearning.generators import _weights
 from unlearning.log import silent
@@ -266,7 +266,3 @@ def rows() -> list[Row]:
         with bench() as here:
             found += corpus(here)
     return found
-
-
-if __name__ == "__main__":
-    print(files.canonical(rows()).decode())  # noqa: T201

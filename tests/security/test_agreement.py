@@ -1,4 +1,4 @@
-"""A share of the 10,000 cases about which the two verifiers have to agree: `python -m tests.security.agreement`."""
+"""A share of the 10,000 cases about which the two verifiers have to agree: `python -m tests.security agreement`."""
 
 from __future__ import annotations
 
