@@ -18,6 +18,8 @@ import yaml
 
 from unlearning import files
 from unlearning.errors import StorageError
+from unlearning.stages import STAGES
+from unlearning.workspace import Workspace
 
 _LOCKED = ("unable to acquire lock", "is busy, it is being blocked by", "waiting for lock")
 VARS = Path("infra/dvc/vars.yaml")
@@ -58,9 +60,14 @@ class DvcProject:
         """Record what lies there as the result of these stages. Raises StorageError with DVC's own words."""
         self._run("commit", "--force", *(f"{name}@{batch}" for name in stages))
 
-    def commit_all(self) -> None:
-        """Record what lies there as the result of every stage of every batch. Raises StorageError."""
-        self._run("commit", "--force")
+    def commit_all(self, root: Workspace) -> None:
+        """Record what lies there as the result of every stage that was made, of every batch. Raises StorageError.
+
+        A batch that was refused, or is on its way, has stages without a result, over which DVC would give up.
+        """
+        batches = [root.batch(key) for key in self._vars()["batches"]]
+        made = [f"{name}@{batch.key}" for batch in batches for name in STAGES if batch.lineage(name).is_file()]
+        self._run("commit", "--force", *made)
 
     def collect(self) -> None:
         """Remove from cache and remote what no batch of this workspace names any more. Raises StorageError."""

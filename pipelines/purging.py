@@ -78,9 +78,10 @@ def recommitted(dvc: Dvc, batch: BatchFolder, params: Path) -> str:
     if why is not None:
         return f"not kept: {why}"
     try:
-        project.commit_all()
-        if Settings().dvc_remote is not None:
-            project.collect()
+        with dvc.alone():
+            project.commit_all(batch.workspace)
+            if Settings().dvc_remote is not None:
+                project.collect()
     except StorageError as error:
         return f"not kept: {error}"
     return "committed"

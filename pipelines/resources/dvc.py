@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ class Dvc(dg.ConfigurableResource[Any]):
         """The project, with the command of the settings."""
         return DvcProject(Path(self.project).resolve(), Settings().dvc)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """DVC gives up where another DVC works; two lines at once wait here, in turn."""
+        with files.locked(self.open().folder / ".dvc" / "tmp" / "kept.lock", "dvc.lock", wait=True):
+            yield
+
     def keep(self, root: Path, params: Path, batch: str, stages: Sequence[str], push: bool = False) -> str:
         """Commit `stages` of `batch` (and push them); one sentence on what came of it."""
         if not self.enabled:
@@ -34,8 +41,7 @@ class Dvc(dg.ConfigurableResource[Any]):
         if absence is not None:
             return f"not kept: {absence}"
         try:
-            # DVC gives up where another DVC works; two lines at once wait here, in turn.
-            with files.locked(project.folder / ".dvc" / "tmp" / "kept.lock", "dvc.lock", wait=True):
+            with self.alone():
                 project.adopt(batch)
                 project.commit(batch, stages)
                 if push:

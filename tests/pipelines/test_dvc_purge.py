@@ -12,6 +12,7 @@ from pipelines.resources.dvc import Dvc
 from tests.pipelines import dvc_project
 from tests.toy_batch import toy_params
 from unlearning.log import silent
+from unlearning.stages import STAGES
 from unlearning.verbs import promote, purge, verify
 from unlearning.workspace import Workspace
 
@@ -33,6 +34,7 @@ def test_what_dvc_kept_of_what_must_go_is_gone_and_the_rest_stays(repository: Pa
     home = dvc_project.made(tmp_path, repository)
     params, batch = toy_params(home), Workspace(home / "var").batch("b1")
     promote.run(params, batch)
+    Dvc(project=str(home)).open().adopt("b2")  # refused at its first stage: nothing of it lies there
     knew = _objects(home, batch.original / "model.safetensors")
     stays = [
         path for asset in (batch.unlearned, batch.reference) for path in _objects(home, asset / "model.safetensors")
@@ -49,10 +51,11 @@ def test_what_dvc_kept_of_what_must_go_is_gone_and_the_rest_stays(repository: Pa
     assert not any(path.exists() for path in knew)
     assert all(path.is_file() for path in stays)
     assert verify.run(batch.path).verified
-    assert "Data and pipelines are up to date." in _dvc(home, "status")
+    mine = [f"{name}@b1" for name in STAGES]
+    assert "Data and pipelines are up to date." in _dvc(home, "status", *mine)
     weights = batch.unlearned / "model.safetensors"
     content = weights.read_bytes()
     weights.unlink()
-    _dvc(home, "pull")  # what stayed comes back, and what went is not missed
+    _dvc(home, "pull", *mine)  # what stayed comes back, and what went is not missed
     assert weights.read_bytes() == content
     assert not (batch.original / "model.safetensors").exists()
