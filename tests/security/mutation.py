@@ -51,10 +51,7 @@ TESTS = {
     "unlearning/evidence/keys.py": (_EVIDENCE + "test_keys.py",),
     "unlearning/evidence/bundle.py": (_EVIDENCE + "test_bundle_form.py",),
     "unlearning/evidence/bundle_rules.py": (_EVIDENCE + "test_bundle_rules.py",),
-    "unlearning/evidence/bundle_verification.py": (
-        _EVIDENCE + "test_bundle.py",
-        "tests/security/test_second_proofs.py",
-    ),
+    "unlearning/evidence/bundle_verification.py": (_EVIDENCE + "test_beside.py", _EVIDENCE + "test_signatures.py"),
     "unlearning/evidence/predicates.py": (_EVIDENCE + "test_statement_forms.py",),
     "unlearning/evidence/provenance.py": (_EVIDENCE + "test_statement_forms.py",),
     "unlearning/evidence/training_trace.py": (_EVIDENCE + "test_training_trace.py",),
