@@ -17,7 +17,7 @@ class Settings(BaseSettings):
 
     root: Path = Field(Path("var"), description="all that a run makes lies under here")
     vault: Path | None = Field(
-        None, description="private keys of signatures and keys of data sets, mode 0700; default: <root>/keys"
+        None, description="private keys, keys of data sets, sealed old checkpoints, mode 0700; default: <root>/keys"
     )
     params: Path = Field(Path("params.yaml"), description="the parameter file of a launch that names no other")
     ledger_url: str | None = Field(

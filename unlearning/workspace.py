@@ -25,7 +25,7 @@ class Workspace:
 
     @property
     def vault(self) -> Path:
-        """The private halves of signing keys, and the keys of data sets; `UNLEARNING_VAULT` moves it elsewhere."""
+        """Private keys, keys of data sets, sealed old checkpoints; `UNLEARNING_VAULT` moves it elsewhere."""
         return Settings().vault or self.root / "keys"
 
     def dataset(self, name: str) -> Path:
