@@ -129,7 +129,8 @@ def test_a_bundle_says_better_what_its_certificate_says_of_signing_and_purging(
 def test_what_a_certificate_says_of_itself_is_what_a_bundle_says_better() -> None:
     for sentence in (claims.PURGED, claims.SIGNED):
         assert sentence in claims.not_claimed("C1", {}, verdict())
-        assert sentence not in claims.of_bundle([sentence], False, False, False)
+        longer = f"{sentence}: in other words"
+        assert not {sentence, longer} & set(claims.of_bundle([sentence, longer], False, False, False))
         kept = sentence.partition(":")[0] + " and more: this is another sentence"
         assert kept in claims.of_bundle([kept], False, False, False)
 
@@ -144,7 +145,9 @@ def test_without_an_earlier_batch_nothing_is_said_of_one(block: Any) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_earlier_batches_forgot_was_only_drawn_again(count: int) -> None:
-    said = claims.not_claimed("C1", {"earlier": {"batches": [{}] * count}}, verdict())
+    """Those of which images are left to draw."""
+    batches = [*[{}] * count, {"batch": "b1", "purged": {"last_measured": "b2"}}]
+    said = claims.not_claimed("C1", {"earlier": {"batches": batches}}, verdict())
     (more,) = [one for one in said if one not in claims.not_claimed("C1", {}, verdict())]
     assert more.startswith(_AGAIN.format(count))
 

@@ -57,7 +57,7 @@ TESTS = {
     "unlearning/evidence/training_trace.py": (_EVIDENCE + "test_training_trace.py",),
     "unlearning/evidence/purge.py": (_EVIDENCE + "test_damaged_records.py",),
     "unlearning/evidence/statements.py": (_EVIDENCE + "test_statements.py", _EVIDENCE + "test_run_statements.py"),
-    "unlearning/evidence/certificate.py": (_EVIDENCE + "test_certificate.py", _EVIDENCE + "test_damaged_records.py"),
+    "unlearning/evidence/certificate.py": (_EVIDENCE + "test_composition.py",),
     "unlearning/evidence/verification.py": (_EVIDENCE + "test_certificate.py", _EVIDENCE + "test_damaged_records.py"),
     "unlearning/evidence/promotion.py": (_EVIDENCE + "test_promotion.py", _EVIDENCE + "test_damaged_records.py"),
     "unlearning/requests/states.py": ("tests/requests/test_states.py",),
