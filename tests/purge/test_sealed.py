@@ -91,16 +91,17 @@ def test_the_certificate_says_what_is_sealed_and_until_when(
 def test_it_comes_back_for_the_officer_and_somebody_knows(params: Params, batch: BatchFolder, tmp_path: Path) -> None:
     workspace, digest = batch.workspace, digests.of_listing(digests.of_folder(batch.original))
     clear = (batch.original / "model.safetensors").read_bytes()
+    key = sealing_key.private_file(workspace).rename(tmp_path / "officer.pem")  # a purge needs the public half alone
     purge.run(params, batch, silent, LATER)
     for number, version in enumerate(("0", digest, digest[:12])):
-        opened = unseal.run(NAME, version, workspace, f"complaint {number}", tmp_path / f"old-{number}", now=LATER)
+        opened = unseal.run(NAME, version, workspace, f"complaint {number}", tmp_path / f"old-{number}", key, LATER)
         assert digests.of_listing(digests.of_folder(opened.folder)) == digest
         assert (opened.folder / "model.safetensors").read_bytes() == clear
     told = unseal.listing(NAME, workspace)
     assert [(one["checkpoint"], one["versions"], one["batch"]) for one in told["sealed"]] == [(digest, [0], "b1")]
-    key = trust.key_id(sealing_key.public(workspace))
+    keyid = trust.key_id(sealing_key.public(workspace))
     assert [(row["reason"], row["key"]) for row in told["opened"]] == [
-        (f"complaint {number}", key) for number in range(3)
+        (f"complaint {number}", keyid) for number in range(3)
     ]
     assert clear_copies(workspace, clear) == []
 
@@ -171,13 +172,16 @@ def test_killed_between_sealing_and_deleting_it_is_finished(params: Params, batc
     assert clear_copies(batch.workspace, clear) == []
 
 
-def test_killed_while_it_is_sealed_leaves_no_half_of_it(params: Params, batch: BatchFolder) -> None:
+@pytest.mark.parametrize("policy", ["seal", "delete"])
+def test_killed_while_it_is_sealed_leaves_no_half_of_it(repository: Path, batch: BatchFolder, policy: str) -> None:
+    """The half holds its key, wrapped: it goes whatever policy says by then."""
     home = sealed_models.file(batch.workspace, NAME, "0").parent
     digest = digests.of_listing(digests.of_folder(batch.original))
     home.mkdir(parents=True)
     (home / f".{digest}.sealed.4711.00000000.partial").write_bytes(b"what a killed purge had written")
-    purge.run(params, batch, silent, LATER)
-    assert sorted(path.name for path in home.iterdir()) == [".lock", f"{digest}.sealed"]
+    purge.run(toy_params(repository, **{"purge.old_checkpoints": policy}), batch, silent, LATER)
+    left = [f"{digest}.sealed"] if policy == "seal" else []
+    assert sorted(path.name for path in home.iterdir()) == [".lock", *left]
 
 
 @pytest.mark.parametrize("what", ["no key", "another checkpoint", "a cut sealed file", "full disk"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from unlearning import files
@@ -47,8 +47,8 @@ def store(workspace: Workspace, folder: Path, found: list[FileDigest], public: b
     workspace.vault.mkdir(mode=0o700, parents=True, exist_ok=True)
     for home in (path.parent.parent, path.parent):
         home.mkdir(mode=0o700, exist_ok=True)
-    with files.locked(path.parent / ".lock", f"the sealed checkpoints of {told.model}", wait=True):
-        files.sweep(path)
+    with _alone(workspace, told.model):
+        _sweep(path.parent)
         partial = path.with_name(f".{path.name}.{os.getpid()}.00000000.partial")
         try:
             with os.fdopen(os.open(partial, sealing.FRESH, 0o600), "wb") as out:
@@ -64,11 +64,36 @@ def store(workspace: Workspace, folder: Path, found: list[FileDigest], public: b
     return path
 
 
+def begun(workspace: Workspace, model: str) -> bool:
+    """Whether somebody who was killed left a half of one, or somebody is writing one now."""
+    return any(_halves(_home(workspace, model)))
+
+
+def sweep(workspace: Workspace, model: str) -> None:
+    """Remove what killed writers left: each half holds its key, wrapped, and opens as far as it goes."""
+    if begun(workspace, model):
+        with _alone(workspace, model):
+            _sweep(_home(workspace, model))
+
+
 def drop(path: Path) -> None:
     """Remove one: its content key lies nowhere else. Again: nothing happens."""
     with suppress(FileNotFoundError):
         path.unlink()
         files.sync_folder(path.parent)
+
+
+def _alone(workspace: Workspace, model: str) -> AbstractContextManager[None]:
+    return files.locked(_home(workspace, model) / ".lock", f"the sealed checkpoints of {model}", wait=True)
+
+
+def _sweep(home: Path) -> None:
+    for path in _halves(home):
+        path.unlink(missing_ok=True)
+
+
+def _halves(home: Path) -> list[Path]:
+    return sorted(home.glob(".*.partial"))
 
 
 def _home(workspace: Workspace, model: str) -> Path:

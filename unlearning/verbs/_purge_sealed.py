@@ -31,11 +31,13 @@ def place(job: Job, said: purge.Purged | None) -> Mapping[str, Place]:
     if _seals(job):
         sealing_key.public(job.workspace)
     told = said is not None and said.at(CODE) is not None
-    return {CODE: sealed} if _seals(job) or told or _known(job) else {}
+    left = sealed_models.begun(job.workspace, job.params.model.name)
+    return {CODE: sealed} if _seals(job) or told or left or _known(job) else {}
 
 
 def sealed(job: Job, said: Location | None) -> Counted:
     """Seal what is old and in the clear yet, remove what has expired, and say until when the rest stays."""
+    sealed_models.sweep(job.workspace, job.params.model.name)
     if _seals(job):
         for folder, sha256 in old_folders(job):
             _seal(job, folder, sha256)
