@@ -139,6 +139,25 @@ def test_what_was_cut_moved_or_put_together_is_refused(checkpoint: Path, tmp_pat
             pytest.fail(f"{what}: {unsealed(forged, tmp_path / 'out')}")
 
 
+@pytest.mark.parametrize("size", [2 * CHUNK, 40])
+def test_its_length_is_judged_before_it_is_opened(tmp_path: Path, size: int) -> None:
+    """So a purge, which has no key, deletes nothing for a sealed file that was cut off; and a tail is noticed."""
+    folder, path = tmp_path / "checkpoint", tmp_path / "one.sealed"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(bytes(size))
+    content = sealed(folder)
+    for changed in (content + b"\x00", content[:-1], content + content[-CHUNK - 16 :]):
+        path.write_bytes(changed)
+        with pytest.raises(EvidenceError, match=f"not {len(content)} bytes long, as its header says"):
+            sealed_models.header(path)
+
+
+def test_a_header_that_names_another_checkpoint_than_its_files_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    told = {**header(checkpoint).model_dump(by_alias=True), "checkpoint": "f" * 64}
+    with pytest.raises(EvidenceError, match="checkpoint is not the digest of the files"):
+        unsealed(made(told, bytes(40), OFFICER.public_key(), CHUNK), tmp_path / "out")
+
+
 def test_what_was_longer_once_is_refused_by_its_last_chunk(checkpoint: Path, tmp_path: Path) -> None:
     """STREAM: not even where header and length agree with what is left."""
     told, clear = header(checkpoint).model_dump(by_alias=True), bytes(range(33)) + b"seven-b"
