@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,91 @@ def test_one_holds_a_lock_and_another_is_told(tmp_path: Path) -> None:
         raise AssertionError("two hold it")
     with files.locked(path, "the thing", wait=True):
         assert path.exists()
+
+
+def test_a_file_makes_the_folders_above_it(tmp_path: Path) -> None:
+    files.write_bytes(tmp_path / "a" / "b" / "c", b"bytes")
+    assert (tmp_path / "a" / "b" / "c").read_bytes() == b"bytes"
+    with files.locked(tmp_path / "x" / "y" / ".lock", "the thing"), files.new_folder(tmp_path / "u" / "v" / "w"):
+        pass
+    assert (tmp_path / "u" / "v" / "w").is_dir()
+
+
+def test_a_write_that_failed_says_where_and_is_not_made_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody swept what was half written: the first error counts, not that it is gone."""
+
+    def swept(partial: Path, target: Path) -> None:
+        partial.unlink()
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", swept)
+    with pytest.raises(StorageError) as refused:
+        files.write_bytes(tmp_path / "file", b"bytes")
+    assert str(refused.value) == (
+        f"{tmp_path / 'file'}: cannot be written (Permission denied); what stood there before is untouched"
+    )
+
+
+def test_a_folder_that_failed_says_where(tmp_path: Path) -> None:
+    target = tmp_path / "asset"
+    with pytest.raises(StorageError) as refused, files.new_folder(target):
+        raise OSError(13, "Permission denied")
+    assert str(refused.value) == (
+        f"{target}: cannot be written (Permission denied); what stood there before is untouched"
+    )
+
+
+def test_a_file_of_its_own_is_named_after_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `sweep` knows it again."""
+    seen = list[str]()
+
+    def replace(partial: Path, target: Path) -> None:
+        seen.append(partial.name)
+        raise OSError(13, "Permission denied")
+
+    def none(file: Any, how: int) -> None:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(StorageError):
+        files.write_bytes(tmp_path / "report.json", b"ours")
+    (name,) = seen
+    assert re.fullmatch(rf"\.report\.json\.{os.getpid()}\.[0-9a-f]{{8}}\.partial", name)
+    (tmp_path / name).write_bytes(b"half")
+    files.sweep(tmp_path / "report.json")
+    assert not (tmp_path / name).exists()
+
+
+def test_what_is_swept_meanwhile_by_another_is_gone_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".asset.7.0123abcd.partial").write_bytes(b"half")
+    folder, link = tmp_path / ".partial" / "asset-7-0123abcd", tmp_path / ".partial" / "asset-8-0123abcd"
+    folder.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    link.symlink_to(tmp_path / "elsewhere")  # which rmtree refuses
+    unlink = Path.unlink
+
+    def raced(path: Path, missing_ok: bool = False) -> None:
+        unlink(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", raced)
+    files.sweep(tmp_path / "asset")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial", "elsewhere"]
+    assert not folder.exists()
+
+
+def test_what_is_no_json_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"{")
+    with pytest.raises(StorageError) as refused:
+        files.read_json(tmp_path / "file")
+    assert str(refused.value).startswith(f"{tmp_path / 'file'}: not JSON")
+
+
+def test_only_a_folder_is_synced_as_one(tmp_path: Path) -> None:
+    files.sync_folder(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        files.sync_folder(tmp_path / "file")

@@ -167,6 +167,26 @@ def test_the_bundle_before_holds_too() -> None:
     )
 
 
+def test_what_the_index_is_about_is_what_the_bundle_is_about() -> None:
+    """Where other statements are about another model, that is told by its own rule."""
+    torn = "spec 7.2: the statements are not all about the same weights"
+    draft = drafted()
+    right = weights(draft)
+    draft.statements[-1]["subject"][0]["digest"]["sha256"] = OTHER
+    assert found(draft, model=OTHER).problems == (torn,)
+    assert found(draft, model=right).problems[1:] == (
+        f"spec 8: the weights given hash to {right[:12]}, the bundle is about another model",
+    )
+    _, content, second = chain()
+    second.statements[-1]["subject"][0]["digest"]["sha256"] = OTHER
+    assert found(second, supersedes=content).problems == (torn, _ABOUT)
+    before = draft.sealed()
+    second = deepcopy(drafted())
+    second.earlier = draft.log()
+    second.index.update(sequence=1, supersedes=sha256(spelled(draft.statements[-1])).hexdigest())
+    assert found(second, supersedes=before).problems == (f"spec 8: the bundle before it does not hold: {torn}", _ABOUT)
+
+
 _MODEL = "any weights: give them with --model"
 _LOG = "the log: give it with --log"
 _PROOF = "whether one image is in a set: a person's proof says so, with --proof"

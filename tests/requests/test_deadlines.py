@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from calendar import monthrange
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -181,3 +183,37 @@ def test_of_an_extended_regulation_and_the_house_the_earlier_holds() -> None:
     extended = deadlines.of("gdpr", received, rules, extended=True)
     assert (extended.rule, extended.due_at) == ("house", datetime(2026, 2, 15, tzinfo=UTC))
     assert extended.inputs["extended"] is False
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that is not in UTC."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_where_the_machine_stands_does_not_matter() -> None:
+    moment = datetime(2026, 1, 31, 20, tzinfo=UTC)  # there, it is February
+    due = RULES["gdpr"].due(moment)
+    assert (due.isoformat(), due.utcoffset()) == ("2026-02-28T20:00:00+00:00", timedelta(0))
+    assert deadlines.stamp(moment) == "2026-01-31T20:00:00.000+00:00"
+    assert deadlines.of("gdpr", moment, RULES).inputs["received_at"] == "2026-01-31T20:00:00.000+00:00"
+
+
+def test_a_rule_that_is_none_is_named_with_those_that_are() -> None:
+    with pytest.raises(RequestError) as refused:
+        deadlines.table({"g" * 41: {"days": 3}})
+    assert str(refused.value) == (
+        f"deadline rule {'g' * 40!r}: no request is of that regulation; "
+        "gdpr, uk_gdpr, ccpa, contract, internal, house are right"
+    )
+    with pytest.raises(RequestError) as refused:
+        deadlines.table({"gdpr": {"weeks": 3}})
+    assert str(refused.value) == "deadline rule 'gdpr': weeks: extra inputs are not permitted"
+    with pytest.raises(RequestError) as refused:
+        deadlines.table({"gdpr": 3})
+    assert str(refused.value).startswith("deadline rule 'gdpr': the rule: input should be a valid dictionary")

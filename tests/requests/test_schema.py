@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.toy_batch import request_body
+from unlearning import digests, files
 from unlearning.errors import RequestError
 from unlearning.requests import schema
 from unlearning.requests.tabular import HEADER
@@ -194,3 +195,60 @@ def test_half_a_surrogate_pair_has_no_bytes() -> None:
     """Not as an escape: a caller may hand over text that no UTF-8 spells."""
     with pytest.raises(RequestError, match=r"^here: holds a number or text that JSON cannot carry exactly$"):
         schema.parse('{"goal":"\ud800"}', "here")
+
+
+def test_of_several_mistakes_the_first_is_told_and_how_many_more_there_are() -> None:
+    for wrong, more in (
+        (("goal",), ""),
+        (("goal", "kind"), " (and 1 more)"),
+        (("goal", "kind", "dataset"), " (and 2 more)"),
+    ):
+        with pytest.raises(RequestError) as error:
+            parsed(**{field: 7 for field in wrong})
+        assert str(error.value) == (
+            f"requests.jsonl line 1: 'goal': input should be 'unreconstructable' or 'never_seen'{more}"
+        )
+    with pytest.raises(RequestError) as error:
+        parsed(**{"x" * 90: 1, "y": 1})
+    assert str(error.value).startswith(f"requests.jsonl line 1: there is no key {'x' * 80!r}; keys that exist there: ")
+    assert str(error.value).endswith(", near_duplicates (and 1 more)")
+
+
+def test_a_rule_of_ours_is_told_in_its_own_words() -> None:
+    with pytest.raises(RequestError) as error:
+        parsed(controller_id="null")
+    assert str(error.value) == ("requests.jsonl line 1: 'controller_id': is a reserved word; an opaque name is right")
+
+
+def test_the_longest_that_is_allowed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = [{"sample_key": f"k{number}"} for number in range(schema.MAX_SELECTORS)]
+    assert len(parsed(selectors=most).request.selectors) == schema.MAX_SELECTORS
+    text = json.dumps(request_body())
+    assert schema.parse(text.ljust(schema.MAX_BODY), "here") == schema.parse(text, "there")
+    path = tmp_path / "request.json"
+    path.write_text(text)
+    monkeypatch.setattr(schema, "MAX_FILE", len(text))
+    assert schema.read(path) == [schema.parse(text, "here")]
+    monkeypatch.setattr(schema, "MAX_FILE", len(text) - 1)
+    with pytest.raises(RequestError) as error:
+        schema.read(path)
+    assert str(error.value) == f"{path}: more than {len(text) - 1} bytes; split the file"
+
+
+def test_every_form_of_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
+    for name in ("request.json", "requests.csv", "requests.jsonl"):
+        path = tmp_path / name
+        path.write_text("{")
+        with pytest.raises(RequestError) as error:
+            schema.read(path)
+        assert str(error.value).startswith(str(path))
+        path.write_bytes(b"\xff")
+        with pytest.raises(RequestError) as error:
+            schema.read(path)
+        assert str(error.value) == f"{path}: cannot be read as UTF-8 text (UnicodeDecodeError)"
+
+
+def test_a_request_is_known_by_the_digest_of_its_canonical_text() -> None:
+    filed = parsed()
+    assert filed.body == files.canonical(request_body())
+    assert filed.digest == digests.of_bytes(filed.body)
