@@ -60,14 +60,14 @@ def made(
     params: Params,
     key: str = "b1",
     *,
-    original: bytes = b"weights of the original",
+    original: dict[str, bytes] | None = None,
     earlier: tuple[dict[str, Any], ...] = (),
     requests: tuple[dict[str, Any], ...] = (asked(2), asked(1), asked(3, "in_review")),
     tier: str = "approximate",
     source: dict[str, Any] | None = None,
     **scores: float,
 ) -> BatchFolder:
-    """The batch up to its report. `source`: facts of its original checkpoint."""
+    """The batch up to its report. `original`: files of the checkpoint it starts from, `source`: facts of that."""
     batch = workspace.batch(key)
     lines = b"".join(json.dumps(one).encode() + b"\n" for one in requests)
     sealed = {"requests.jsonl": lines, "batch.json": files.canonical({"goal": "unreconstructable"})}
@@ -78,11 +78,16 @@ def made(
     plan = {"schema": "plan/1", "tier": tier, "rule": None, "reason": "a test", "unlearn": way}
     put(batch, params, "deletion_plan", {"plan.json": files.canonical(plan)})
     put(batch, params, "retain_proxy_set", {"retain.parquet": b"kept", "holdout.parquet": b"held out"})
-    put(batch, params, "original_checkpoint", {"model.safetensors": original}, **(source or {}))
+    put(batch, params, "original_checkpoint", original or {"model.safetensors": b"original"}, **(source or {}))
     put(batch, params, "reference_checkpoint", {"model.safetensors": f"reference {key}".encode()})
-    put(batch, params, "unlearned_checkpoint", {"a/config.json": b"{}", "model.safetensors": f"new {key}".encode()})
+    put(batch, params, "unlearned_checkpoint", unlearned(key))
     report(batch, params, **scores)
     return batch
+
+
+def unlearned(key: str) -> dict[str, bytes]:
+    """The files of the checkpoint that a batch makes."""
+    return {"a/config.json": b"{}", "model.safetensors": f"new {key}".encode()}
 
 
 def report(batch: BatchFolder, params: Params, **scores: float) -> None:

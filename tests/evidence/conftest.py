@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.evidence import batch_by_hand
 from tests.evidence.served import promoted
 from tests.toy_batch import toy_params
 from tests.toy_batch import toy_workspace as workspace_of
@@ -32,3 +33,12 @@ def params(made: tuple[Params, Path]) -> Params:
 def workspace(made: tuple[Params, Path], tmp_path: Path) -> Workspace:
     shutil.copytree(made[1], tmp_path / "var")
     return Workspace(tmp_path / "var")
+
+
+@pytest.fixture(scope="session")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
+    """The parameters and the root of a certified batch that was written by hand. Copied before anybody writes."""
+    params = batch_by_hand.toy_params()
+    batch = batch_by_hand.made(Workspace(tmp_path_factory.mktemp("by_hand")), params)
+    batch_by_hand.certified(batch, params)
+    return params, batch.workspace.root

@@ -10,7 +10,7 @@ from unlearning.evidence.statements import Sets
 
 K = bytes(range(32))
 IMAGES = [bytes([number]) * 32 for number in range(6)]
-WEIGHTS, OTHER, COMMIT = "ab" * 32, "0f" * 32, "c0" * 20
+WEIGHTS, OTHER, COMMIT = "ab" * 32, "0f" * 32, "0123456789abcdefc0c0c0c0c0c0c0c0c0c0c0c0"
 COMMITTED = {
     "retain": commitment.of(K, "content", IMAGES[4:]),
     "forget": commitment.of(K, "content", IMAGES[:2]),

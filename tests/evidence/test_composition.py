@@ -22,21 +22,14 @@ from unlearning.stages import STAGES
 from unlearning.workspace import BatchFolder, Workspace
 
 
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return batch_by_hand.toy_params()
-
-
-@pytest.fixture(scope="module")
-def once(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = Workspace(tmp_path_factory.mktemp("made"))
-    batch_by_hand.made(workspace, params)
-    return workspace.root
+@pytest.fixture
+def params(by_hand: tuple[Params, Path]) -> Params:
+    return by_hand[0]
 
 
 @pytest.fixture
-def batch(once: Path, tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(once, tmp_path / "root"))).batch("b1")
+def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
+    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 def records_of(batch: BatchFolder) -> dict[str, Record]:
@@ -146,7 +139,7 @@ def test_which_weights_lie_there_is_not_asked_of_the_report(batch: BatchFolder, 
     report, tree = files.read_json(batch.report), params.model_dump(mode="json")
     lying = {**report, "weights": {role: "0f" * 32 for role in certificate.ROLES}}
     assert certificate.judged(lying, records_of(batch), tree, batch).passed
-    put(batch, params, "unlearned_checkpoint", {"model.safetensors": b"weights of the original"})
+    put(batch, params, "unlearned_checkpoint", {"model.safetensors": b"original"})
     lying["checkpoints"] = {role: records_of(batch)[f"{role}_checkpoint"].sha256 for role in certificate.ROLES}
     assert not certificate.judged(lying, records_of(batch), tree, batch).passed
     for role in certificate.ROLES:

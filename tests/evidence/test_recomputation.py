@@ -22,21 +22,14 @@ OTHER = "0f" * 32
 _EDITED = "certificate.json: not canonical JSON, it was edited"
 
 
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return batch_by_hand.toy_params()
-
-
-@pytest.fixture(scope="module")
-def once(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    batch = batch_by_hand.made(Workspace(tmp_path_factory.mktemp("made")), params)
-    batch_by_hand.certified(batch, params)
-    return batch.workspace.root
+@pytest.fixture
+def params(by_hand: tuple[Params, Path]) -> Params:
+    return by_hand[0]
 
 
 @pytest.fixture
-def batch(once: Path, tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(once, tmp_path / "root"))).batch("b1")
+def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
+    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 def told(batch: BatchFolder) -> list[str]:

@@ -122,7 +122,7 @@ def test_a_run_of_which_little_is_known() -> None:
     assert details["metadata"]["startedOn"] == details["metadata"]["finishedOn"] == "2026-03-04T04:06:07+00:00"
 
 
-@pytest.mark.parametrize("revision", [COMMIT[:-1], COMMIT + "a", "g" * 40, COMMIT.upper(), ""])
+@pytest.mark.parametrize("revision", [COMMIT[:-1], COMMIT + "a", "g" * 40, "X" * 40, COMMIT.upper(), ""])
 def test_what_is_no_revision_is_no_dependency(revision: str) -> None:
     told = provenance(record("unlearned_checkpoint", *CHECKPOINT, revision=revision))["predicate"]["buildDefinition"]
     assert "code" not in [one["name"] for one in told["resolvedDependencies"]]

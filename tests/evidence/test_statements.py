@@ -50,6 +50,8 @@ def test_one_commitment_a_set_in_the_order_of_the_specification() -> None:
 def test_what_was_found_by_what_starts_at_nothing() -> None:
     one = {"state": "scheduled", "selectors": {"class": 2}, "same_pixels": 0, "train": 1, "holdout": 3}
     more = {**one, "perceptual": 5, "same_pixels": 7}
+    twice = statements.found_by({"forget": 0, "requests": [more, more]})
+    assert (twice["same_pixels"], twice["near.perceptual"]) == (14, 10)
     assert statements.found_by({"forget": "12", "requests": []}) == {"rows": 12, "requests": 0}
     assert statements.found_by({"forget": 4, "requests": [one, {**one, "state": "in_review"}, more]}) == {
         "rows": 4, "requests": 2, "by.class": 4, "same_pixels": 7, "train": 2, "holdout": 6, "near.perceptual": 5,

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.evidence import batch_by_hand
 from unlearning import files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import lineage, purge, verification
@@ -20,21 +19,14 @@ from unlearning.params import Params
 from unlearning.workspace import BatchFolder, Workspace
 
 
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return batch_by_hand.toy_params()
-
-
-@pytest.fixture(scope="module")
-def once(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    batch = batch_by_hand.made(Workspace(tmp_path_factory.mktemp("made")), params)
-    batch_by_hand.certified(batch, params)
-    return batch.workspace.root
+@pytest.fixture
+def params(by_hand: tuple[Params, Path]) -> Params:
+    return by_hand[0]
 
 
 @pytest.fixture
-def batch(once: Path, tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(once, tmp_path / "root"))).batch("b1")
+def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
+    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 def refused(call: Callable[[], Any]) -> str:

@@ -59,7 +59,7 @@ TESTS = {
     "unlearning/evidence/statements.py": (_EVIDENCE + "test_statements.py", _EVIDENCE + "test_run_statements.py"),
     "unlearning/evidence/certificate.py": (_EVIDENCE + "test_composition.py",),
     "unlearning/evidence/verification.py": (_EVIDENCE + "test_recomputation.py", _EVIDENCE + "test_taken_out.py"),
-    "unlearning/evidence/promotion.py": (_EVIDENCE + "test_promotion.py", _EVIDENCE + "test_damaged_records.py"),
+    "unlearning/evidence/promotion.py": (_EVIDENCE + "test_succession.py", _EVIDENCE + "test_refused_promotions.py"),
     "unlearning/requests/states.py": ("tests/requests/test_states.py",),
     "unlearning/requests/deadlines.py": ("tests/requests/test_deadlines.py",),
     "unlearning/requests/schema.py": ("tests/requests/test_schema.py",),
