@@ -169,6 +169,7 @@ def test_what_is_no_hash_is_no_node() -> None:
     assert merkle.root_of_pair(first, second, 0, 4, [above]) is None
     assert merkle.root_of_pair(hashed[0], hashed[1], 0, 4, [above + b"x"]) is None
     assert merkle.root_of_path(b"", 0, 1, []) is None
+    assert merkle.root_of_path(hashed[0], 0, 2, [hashed[1] + b"x"]) is None
     assert not merkle.continues(1, b"", 2, merkle.node(b"", hashed[0]), [hashed[0]])
 
 

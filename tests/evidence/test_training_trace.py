@@ -222,3 +222,26 @@ assert training_trace.problems(training_trace.read(folder), folder) == []
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_part_after_two_others_and_two_states_of_one_part(tmp_path: Path) -> None:
+    home, state = tmp_path / "checkpoint", tmp_path / "state"
+    home.mkdir()
+    state.write_bytes(b"state")
+    parts = [_part("one", 3), _part("two", 4, states={1: state, 3: state}), _part("three", 5)]
+    training_trace.write(home, parts, MACHINE, sha256(WEIGHTS).hexdigest())
+    found = training_trace.read(home)
+    assert found is not None
+    assert [[row.step for row in rows] for rows in found.rows] == [[*range(1, n + 1)] for n in (3, 4, 5)]
+    assert (found.told.every, found.told.steps) == (1, 12)  # every step of a short training is marked
+    assert [one.step for one in found.told.parts[1].states] == [1, 3]
+    assert training_trace.problems(found, home) == []
+    with pytest.raises(ValueError, match="zip"):
+        training_trace.problems(training_trace.Trace(found.told, found.rows[:2]), home)
+
+
+def test_what_a_part_says_of_its_beginning_is_shown_and_not_at_any_length(folder: Path) -> None:
+    _changed("trace.json", lambda tree: tree["parts"][0]["start"].update(first="x" * 30))(folder)
+    assert _problems(folder)[0] == (
+        f"trace.json first_stage: begins after step 0, and what it is a function of says {'x' * 20}"
+    )
