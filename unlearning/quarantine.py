@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+SCRATCH = "unlearning-quarantine-"  # the name of a child's empty folder begins so
 _PACKAGES = Path(__file__).resolve().parents[1]
 _START = "import sys; sys.path.insert(0, {home!r}); from {module} import main; main()"
 # No thread but the first: a process with more of them can neither enter a new network nor fork safely.
@@ -60,7 +61,7 @@ class Child:
 
     def __init__(self, module: str, kept: Sequence[int] = ()) -> None:
         """`kept`: file descriptors that it inherits, beside its standard input and output, which are pipes."""
-        self._home = tempfile.TemporaryDirectory(prefix="unlearning-quarantine-")
+        self._home = tempfile.TemporaryDirectory(prefix=SCRATCH)
         command = [sys.executable, "-I", "-B", "-c", _START.format(home=str(_PACKAGES), module=module)]
         self.process = subprocess.Popen(
             [*command, *map(str, kept)],

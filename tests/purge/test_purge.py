@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,6 +117,22 @@ def test_killed_after_every_place_it_is_finished_by_the_same_call(params: Params
     assert done.record.status == "complete"
     assert states(batch) == {"completed"}
     assert verification.verify(batch.path).verified
+
+
+def test_of_the_systems_temporary_folder_it_takes_what_is_ours_and_old(
+    params: Params, batch: BatchFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = ("unlearning-download-a", "unlearning-quarantine-b", "unlearning-notes", "another-download")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "picture.png").write_bytes(b"somebody's")
+        for old in (tmp_path / name / "picture.png", tmp_path / name):
+            os.utime(old, (0, 0))
+    (tmp_path / "unlearning-download-c").mkdir()  # a living process's
+    purge.run(params, batch, silent, LATER)
+    left = {path.name for path in tmp_path.iterdir()} - {"var"}
+    assert left == {"unlearning-notes", "another-download", "unlearning-download-c"}
 
 
 def test_a_copy_somewhere_else_makes_it_partial_until_it_is_gone(params: Params, batch: BatchFolder) -> None:

@@ -16,6 +16,8 @@ from unlearning import digests
 from unlearning.data.sources import Item, Split, as_png, plain
 from unlearning.errors import DataError
 
+DOWNLOAD = "unlearning-download-"  # a temporary folder's name begins so
+
 
 class Digits:
     """scikit-learn's digits: 1,797 scanned handwritten digits, 8x8 grey. In the package itself: no network."""
@@ -59,7 +61,7 @@ class TorchVision:
         choices: dict[Split, dict[str, Any]] = {"train": {"split": "train"}, "holdout": {"split": "test"}}
         if "train" in accepted:
             choices = {"train": {"train": True}, "holdout": {"train": False}}
-        self._folder = tempfile.mkdtemp(prefix="unlearning-")  # kept until the second walk is done
+        self._folder = tempfile.mkdtemp(prefix=DOWNLOAD)  # kept until the second walk is done
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._parts = {split: self._fetch(kind, choice) for split, choice in choices.items()}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from unlearning import files
-from unlearning.data import duplicates, index, manifest, purging, relocation
+from unlearning import files, quarantine
+from unlearning.data import duplicates, index, libraries, manifest, purging, relocation
 from unlearning.evidence import purge, suppression
 from unlearning.evidence.purge import Location
 from unlearning.requests import proposals
@@ -34,6 +34,7 @@ CACHES = ("measured", "features", "drawn", "maps", "attacks", "epsilon", "ceilin
 _TABLES = ("per_image.parquet", "likelihood.parquet", "earlier.parquet")
 _PICTURES = ("report.html", "figures/pictures.png")
 _PARTIAL = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.partial")
+_APART = (libraries.DOWNLOAD, quarantine.SCRATCH)  # folders of ours in the system's own for temporary files
 _TEMPORARY_S = 86_400.0  # what is younger may belong to a process that lives
 
 
@@ -156,8 +157,9 @@ def _temporary(job: Job, said: Location | None) -> Counted:
         left = [here / ".partial" / name for name in _names(here / ".partial")] if ".partial" in folders else []
         left += [here / name for name in names if _PARTIAL.fullmatch(name)]
         removed += sum(_remove(path) for path in left if _is_left(path))
-    downloads = sorted(Path(tempfile.gettempdir()).glob("unlearning-*"))
-    return _more(said, removed + sum(_remove(path) for path in downloads if _is_left(path)))
+    apart = (path for name in _APART for path in sorted(Path(tempfile.gettempdir()).glob(f"{name}*")))
+    ours = [path for path in apart if path.lstat().st_uid == os.getuid()]
+    return _more(said, removed + sum(_remove(path) for path in ours if _is_left(path)))
 
 
 def _backups(job: Job, said: Location | None) -> Counted:
