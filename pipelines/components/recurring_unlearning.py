@@ -69,7 +69,8 @@ class RecurringUnlearning(dg.Component, dg.Model, dg.Resolvable):
     max_batch: int | None = Field(
         default=None,
         ge=1,
-        description="most requests of one batch; what is over makes more batches. Absent: no limit",
+        description="most requests of one batch; what is over makes more batches, and controllers take turns. "
+        "Absent: no limit",
     )
     promote: bool = Field(
         default=True,

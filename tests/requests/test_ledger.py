@@ -165,6 +165,23 @@ def test_a_cut_off_and_a_limit_leave_the_rest_to_the_next_batch(ledger: Ledger) 
         assert again == sealed
 
 
+def test_where_a_batch_is_bounded_controllers_take_turns(ledger: Ledger) -> None:
+    """A flood of one keeps nobody waiting, the oldest of all is always in, and without a bound all are."""
+    ledger.add([filed(number) for number in range(1, 6)])
+    ledger.add([filed(6, controller_id="shop-2"), filed(7, controller_id="shop-3", goal="never_seen")])
+    ledger.add([filed(8, controller_id="shop-2")])
+    taken = {most: [entry.request_id for entry in ledger.pending("m", "toys", most=most)] for most in (1, 2, 3, 4, 9)}
+    assert taken == {
+        1: [request_id(1)],
+        2: [request_id(1), request_id(6)],
+        3: [request_id(1), request_id(2), request_id(6)],
+        4: [request_id(1), request_id(2), request_id(6), request_id(8)],
+        9: [request_id(number) for number in (1, 2, 3, 4, 5, 6, 8)],
+    }
+    ledger.seal("b1", "m", "toys", most=3)
+    assert [entry.request_id for entry in ledger.seal("b2", "m", "toys", most=2)] == [request_id(3), request_id(8)]
+
+
 def test_a_refused_batch_is_left_to_a_later_one_and_a_rolled_back_one_too(ledger: Ledger) -> None:
     ledger.add([filed()])
     (first,) = ledger.seal("b1", "m", "toys")

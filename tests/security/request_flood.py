@@ -70,20 +70,22 @@ def _flood(home: Path, flood: int, at_once: int) -> Row:
 
 
 def _behind(home: Path, flood: int) -> Row:
-    """A fair request that comes after a flood: in one batch with all of it, and where batches are bounded."""
+    """A fair request that comes after another's flood: in one batch with all of it, and where batches are bounded."""
     space, params = toy_workspace(home), toy_params(REPOSITORY)
     ledger, batch = Ledger(space.ledger), space.batch("b1")
     ledger.take([_unknown(number) for number in range(flood)], "flood")
-    fair = request_body(request_id=request_id(flood), selectors=[{"sample_key": _first_key(space)}])
+    fair = request_body(
+        controller_id="another", request_id=request_id(flood), selectors=[{"sample_key": _first_key(space)}]
+    )
     ledger.take([schema.parse(json.dumps(fair), "here")], "cli")
-    bounded = ledger.pending(params.model.name, "toys", most=flood)
+    bounded = ledger.pending(params.model.name, "toys", most=2)
     waits = all(one.request_id != request_id(flood) for one in bounded)
     began = time.perf_counter()
     seal.run(params, batch, silent)
     resolve.run(params, batch, silent)
     took, (state,) = time.perf_counter() - began, {one.state for one in ledger.find(request_id(flood))}
     cost = f"sealed and resolved in {took:.1f} s, {len(manifest.read(batch.forget))} image forgotten"
-    cost += f"; with max_batch {flood} it {'waits for the next batch' if waits else 'joins the first, too'}"
+    cost += f"; with max_batch 2 it {'waits for the next batch' if waits else 'joins the first, too'}"
     return row(f"a fair request behind {flood}", 1, int(state == "scheduled"), "nothing: legitimate", cost)
 
 

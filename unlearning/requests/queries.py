@@ -132,14 +132,27 @@ def refusals(db: Connection, batch: str) -> int:
 def pending(
     db: Connection, model: str, dataset: str | None, before: str | None = None, most: int | None = None
 ) -> list[Entry]:
-    """Verified requests about `dataset` that no live task of `model` stands for, of the oldest one's goal."""
+    """Verified requests about `dataset` that no live task of `model` stands for, of the oldest one's goal.
+
+    most  how many; then controllers take turns, each with its oldest, so that no flood of one keeps another waiting
+    """
     where = [REQUESTS.c.state == states.PENDING, ~_has_task(model, live())]
     if dataset is not None:
         where.append(_about(dataset))
     if before is not None:
         where.append(REQUESTS.c.received_at < before)
     oldest = alone(db, *where, most=1)
-    return alone(db, *where, REQUESTS.c.goal == oldest[0].goal, most=most) if oldest else []
+    if not oldest:
+        return []
+    where.append(REQUESTS.c.goal == oldest[0].goal)
+    return alone(db, *where) if most is None else alone(db, REQUESTS.c.seq.in_(_by_turns(most, *where)))
+
+
+def _by_turns(most: int, *where: ColumnElement[bool]) -> Select[tuple[int]]:
+    """The first requests of each controller, then the second ones, and so on; the oldest of all is among them."""
+    turn = func.row_number().over(partition_by=REQUESTS.c.controller_id, order_by=REQUESTS.c.seq).label("turn")
+    ranked = select(REQUESTS.c.seq, turn).where(*where).subquery()
+    return select(ranked.c.seq).order_by(ranked.c.turn, ranked.c.seq).limit(most)
 
 
 def held(db: Connection, dataset: str) -> list[Entry]:
