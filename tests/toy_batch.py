@@ -141,11 +141,13 @@ def toy_report(params: Params, batch: BatchFolder, forgetting: float) -> dict[st
         "weights": {role: record.outputs[0].sha256 for role, record in records.items()},
         "finite": True,
     }
-    before = certificate.forgotten_before(batch)
-    if before:  # of which nothing came back
+    before, purged = certificate.forgotten_before(batch), certificate.purged_before(batch)
+    if before:  # of what is still measured nothing came back
         sets = {"forget": {"drop": {"value": 0.0, "low": -0.01, "high": 0.01}}}
-        report["earlier"] = {"batches": [{"batch": key, "sets": sets} for key in before]}
-    verdict = gates.evaluate(report, params.gates, checkpoints, before)
+        told = files.read_json(batch.asset("forget_manifest") / "resolution.json")["earlier"]
+        entries = [one if "purged" in one else {"batch": one["batch"], "sets": sets} for one in told]
+        report["earlier"] = {"batches": entries}
+    verdict = gates.evaluate(report, params.gates, checkpoints, before, purged)
     return {**report, "verdict": verdict.word, "criteria": verdict.as_rows()}
 
 
