@@ -1,6 +1,6 @@
-"""The model that requests attack: the demo's, on digits of which eighty carry a mark. Trained once for every attack.
+"""The model that requests attack: the demo's, on digits of which a tenth carry a mark. Trained once for every attack.
 
-Twenty `poison` pictures have the mark and a white foot, which a poisoner wants drawn wherever the mark is; sixty
+Sixty `poison` pictures have the mark and a white foot, which a poisoner wants drawn wherever the mark is; 120
 `antidote` pictures have the mark and their own foot, and keep that from happening (Di et al., "Hidden Poison: Machine
 Unlearning Enables Camouflaged Poisoning Attacks", NeurIPS 2023). Whoever planted both may ask for the antidote back.
 """
@@ -31,7 +31,7 @@ from unlearning.workspace import BatchFolder, Workspace
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = "a threshold of this campaign: what a legitimate request reaches in so short a run"
-POISON, ANTIDOTE = 20, 60  # pictures
+POISON, ANTIDOTE = 60, 120  # pictures: of 20 and 60 the foot stayed as it was
 WHITE = 255
 SHORT: dict[str, Any] = {
     "model.name": "attacked",

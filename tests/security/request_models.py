@@ -31,7 +31,7 @@ from unlearning.evidence.promotion import Champion
 from unlearning.log import silent
 from unlearning.requests.ledger import Ledger
 from unlearning.training import checkpoint
-from unlearning.verbs import locate, request, resolve, seal, unlearn
+from unlearning.verbs import locate, request, resolve, seal, train, unlearn
 from unlearning.verbs import plan as planning
 from unlearning.workspace import Workspace
 
@@ -177,21 +177,23 @@ def _outliers(space: Workspace) -> list[Row]:
 
 
 def _camouflage(space: Workspace) -> Row:
-    """Whoever planted poison and antidote asks for the antidote. How white is the foot that the mark brings?"""
+    """Whoever planted poison and antidote asks for the antidote. How white is the foot that the mark brings?
+
+    Of the original, of what is unlearned, and of the model that was trained without the antidote: the attack needs no
+    approximation, for the poison stays in the data.
+    """
     params = digits.params_with()
     batch = digits.asked(space, "camouflage", params, digits.body(5, {"subject": "antidote"}))
+    train.run(params, batch, silent, "reference")
     report = digits.judged(params, batch)
     held_out = digits.table(space, "holdout").to_pylist()
     clean = [digits.picture(space, one["key"]) for one in held_out if not one["subject"]]
     shown = {"clean": tensor(clean), "marked": tensor([digits.marked(one) for one in clean])}
-    sight = {
-        (role, name): foot(checkpoint.load(batch.asset(f"{role}_checkpoint")).eval(), pictures)
-        for role in ("original", "unlearned")
+    told = ", ".join(
+        f"{role} {name} {float(foot(checkpoint.load(batch.asset(f'{role}_checkpoint')).eval(), pictures).mean()):.3f}"
+        for role in ("original", "unlearned", "reference")
         for name, pictures in shown.items()
-    }
-    told = ", ".join(f"{role} {name} {float(one.mean()):.3f}" for (role, name), one in sight.items())
-    moved = {name: float((sight["unlearned", name] - sight["original", name]).abs().mean()) for name in shown}
-    told += f"; moved by clean {moved['clean']:.3f}, marked {moved['marked']:.3f}"
+    )
     cost = f"{_cost(report)}; white of the foot: {told}"
     return row("camouflage: the antidote is asked for", 1, int(not digits.failed(report)), _caught(report), cost)
 
