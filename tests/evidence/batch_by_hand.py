@@ -65,15 +65,21 @@ def made(
     requests: tuple[dict[str, Any], ...] = (asked(2), asked(1), asked(3, "in_review")),
     tier: str = "approximate",
     source: dict[str, Any] | None = None,
+    manifest: dict[str, bytes] | None = None,
     **scores: float,
 ) -> BatchFolder:
-    """The batch up to its report. `original`: files of the checkpoint it starts from, `source`: facts of that."""
+    """The batch up to its report.
+
+    original  files of the checkpoint it starts from; `source`: facts of that
+    manifest  more files of the forget manifest
+    """
     batch = workspace.batch(key)
     lines = b"".join(json.dumps(one).encode() + b"\n" for one in requests)
     sealed = {"requests.jsonl": lines, "batch.json": files.canonical({"goal": "unreconstructable"})}
     put(batch, params, "deletion_requests", sealed)
     resolution = {"requests": list(requests), **({"earlier": list(earlier)} if earlier else {})}
-    put(batch, params, "forget_manifest", {"resolution.json": files.canonical(resolution), "forget.parquet": b"rows"})
+    rows = {"resolution.json": files.canonical(resolution), "forget.parquet": b"rows", **(manifest or {})}
+    put(batch, params, "forget_manifest", rows)
     way = params.model_dump(mode="json")["unlearn"]
     plan = {"schema": "plan/1", "tier": tier, "rule": None, "reason": "a test", "unlearn": way}
     put(batch, params, "deletion_plan", {"plan.json": files.canonical(plan)})

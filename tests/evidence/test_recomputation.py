@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.evidence import batch_by_hand
 from unlearning import digests, files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import certificate, lineage, verification
+from unlearning.evidence.purge import Purged, Scan
 from unlearning.evidence.verification import Verification
 from unlearning.params import Params
 from unlearning.workspace import BatchFolder, Workspace
@@ -273,3 +275,14 @@ def test_weights_that_are_not_there_are_not_those_of_a_report_that_names_none(
     batch_by_hand.recorded(batch, params, "original_checkpoint")
     batch_by_hand.report(batch, params)
     assert "report.json: is about other original weights than original_checkpoint/model.safetensors" in told(batch)
+
+
+def test_what_was_purged_before_is_read_where_the_folder_lies(params: Params, tmp_path: Path) -> None:
+    times = ("2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00")
+    record = Purged("b0", "toys", "complete", *times, {"name": "unlearning"}, (), Scan())
+    told = files.canonical({"schema": "purge/1", **asdict(record)})
+    earlier = ({"batch": "b0", "purged": {"last_measured": "b0"}},)
+    made = batch_by_hand.made(Workspace(tmp_path), params, earlier=earlier, manifest={"purged/b0.json": told})
+    batch_by_hand.certified(made, params)
+    elsewhere = made.path.rename(tmp_path / "elsewhere")
+    assert verification.verify(elsewhere) == Verification("b1", "issued", 14, ())
