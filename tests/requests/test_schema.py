@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import locale
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +254,22 @@ def test_a_request_is_known_by_the_digest_of_its_canonical_text() -> None:
     filed = parsed()
     assert filed.body == files.canonical(request_body())
     assert filed.digest == digests.of_bytes(filed.body)
+
+
+@pytest.fixture
+def plain_locale() -> Iterator[None]:
+    """A machine on which text is ASCII where nobody says otherwise."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
+@pytest.mark.usefixtures("plain_locale")
+def test_a_file_is_utf8_wherever_it_is_read(tmp_path: Path) -> None:
+    path, text = (
+        tmp_path / "request.json",
+        json.dumps(request_body(selectors=[{"sample_key": "é"}]), ensure_ascii=False),
+    )
+    path.write_bytes(text.encode())
+    assert schema.read(path) == [schema.parse(text, "here")]
