@@ -93,7 +93,7 @@ def made(
 
 def unlearned(key: str) -> dict[str, bytes]:
     """The files of the checkpoint that a batch makes."""
-    return {"a/config.json": b"{}", "model.safetensors": f"new {key}".encode()}
+    return {"a/b/config.json": b"{}", "model.safetensors": f"new {key}".encode()}
 
 
 def report(batch: BatchFolder, params: Params, **scores: float) -> None:

@@ -247,6 +247,31 @@ def test_a_history_that_tells_another_story_is_no_history(batch: BatchFolder, pa
     assert "is not what champion.json" in refused(lambda: promotion.generations(batch.workspace, NAME))
 
 
+def test_whoever_reads_while_another_promotes_sees_one_of_both(
+    batch: BatchFolder, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert promotion.generations(batch.workspace, NAME) == []
+    before = promotion.promote(params, batch).champion
+    rows = promotion.generations(batch.workspace, NAME)
+    later = replace(before, version=2, previous=promotion.without_previous(before))
+
+    def meanwhile(workspace: Workspace, model: str) -> Champion:
+        promotion.put(workspace, model, later)
+        return before
+
+    monkeypatch.setattr(promotion, "champion", meanwhile)
+    assert promotion.generations(batch.workspace, NAME) == rows
+    monkeypatch.undo()
+    assert [row["version"] for row in promotion.generations(batch.workspace, NAME)] == [0, 1, 2]
+
+
+def test_a_checkpoint_of_no_files_is_kept_as_one(batch: BatchFolder) -> None:
+    """Nothing fills its folder anew: it is not swept away with what killed writers left."""
+    nothing = replace(lineage.read(batch, "unlearned_checkpoint"), outputs=[], sha256=digests.of_listing([]))
+    assert promotion._kept(batch, nothing, NAME, 7) == f"models/{NAME}/versions/7"
+    assert list((batch.workspace.model(NAME) / "versions" / "7").iterdir()) == []
+
+
 def test_a_checkpoint_that_is_kept_is_not_copied_again(batch: BatchFolder, params: Params) -> None:
     done = promotion.promote(params, batch).champion
     folder = batch.workspace.root / done.checkpoint
