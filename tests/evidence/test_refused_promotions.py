@@ -11,7 +11,7 @@ import pytest
 
 from tests.evidence import batch_by_hand
 from tests.evidence.batch_by_hand import certified
-from unlearning import files
+from unlearning import digests, files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import promotion
 from unlearning.params import Params
@@ -95,3 +95,24 @@ def test_a_judgement_is_of_the_files_unless_records_are_asked_for(batch: BatchFo
     files.write_bytes(batch.reference / "more", b"1")
     assert promotion.judge(params, batch, rehash=False).passed
     assert not promotion.judge(params, batch).passed
+
+
+def test_what_is_served_hashes_to_what_is_said_even_if_it_changed_since_it_was_judged(
+    batch: BatchFolder, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not what was judged, then, and whoever promotes next is told: a record alone would hide it."""
+    judge = promotion.judge
+
+    def judged(*told: Any) -> Any:
+        verdict = judge(*told)
+        files.write_bytes(batch.unlearned / "model.safetensors", b"changed")
+        files.write_bytes(batch.unlearned / "more", b"1")
+        return verdict
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion, "judge", judged)
+        served = promotion.promote(params, batch).champion
+    kept = digests.of_folder(batch.workspace.root / served.checkpoint)
+    assert [one.path for one in kept] == ["a/b/config.json", "model.safetensors", "more"]
+    assert digests.of_listing(kept) == served.sha256
+    assert "does not verify" in refused(lambda: promotion.promote(params, batch))

@@ -259,9 +259,9 @@ def test_whoever_reads_while_another_promotes_sees_one_of_both(
         promotion.put(workspace, model, later)
         return before
 
-    monkeypatch.setattr(promotion, "champion", meanwhile)
-    assert promotion.generations(batch.workspace, NAME) == rows
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion, "champion", meanwhile)
+        assert promotion.generations(batch.workspace, NAME) == rows
     assert [row["version"] for row in promotion.generations(batch.workspace, NAME)] == [0, 1, 2]
 
 
