@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -172,5 +173,16 @@ def test_what_is_no_object_is_no_record(tmp_path: Path, content: bytes) -> None:
     assert refused(lambda: purge.read(batch)).startswith(f"{purge.file(batch)}: not a purge/1 record (")
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that is not in UTC."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_a_moment_is_told_in_utc_to_the_second() -> None:
     assert purge.stamp(datetime.fromisoformat("2026-03-04T05:06:07.9+01:00")) == "2026-03-04T04:06:07+00:00"
