@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.evidence import sealing
 from unlearning.errors import EvidenceError
-from unlearning.evidence import commitment, envelope, key_files, keys, trust
+from unlearning.evidence import commitment, envelope, key_files, keys, sealing_key, trust
 from unlearning.evidence.trust import Trust
 from unlearning.workspace import Workspace
 
@@ -159,3 +160,18 @@ def test_a_private_file_is_read_no_further_than_a_key_is_long(tmp_path: Path) ->
         )
     path.unlink()
     assert refused(lambda: key_files.read_secret(path)) == f"{path}: there is no such key; restore it, or rotate it"
+
+
+def test_an_officer_may_bring_what_is_sealed_to(tmp_path: Path) -> None:
+    workspace, private = Workspace(tmp_path / "var"), X25519PrivateKey.generate()
+    content = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    keys.init(workspace, officer_sealing=content)
+    assert sealing_key.file(workspace).read_bytes() == content
+    assert sealing_key.public(workspace) == private.public_key().public_bytes_raw()
+    assert not sealing_key.private_file(workspace).exists()
+    before = trust.file(workspace).read_bytes()
+    told = refused(lambda: keys.init(workspace, sealing.public("officer").hex().encode(), b"no key"))
+    assert told.startswith("the officer's file: not an X25519 public key in PEM; ")
+    assert trust.file(workspace).read_bytes() == before
+    keys.init(workspace)
+    assert sealing_key.file(workspace).read_bytes() == content
