@@ -96,7 +96,10 @@ def main() -> int:
 
 
 def _copy(scratch: Path, module: str) -> None:
-    """What the tests need, anew. What mutmut found out stays in `mutants`; times of files tell it what is newer."""
+    """What the tests need, anew. What mutmut found out stays in `mutants`, as long as the module is the same."""
+    before = (scratch / module).read_bytes() if (scratch / module).is_file() else b""
+    if before != Path(module).read_bytes():  # mutmut looks at the times of files alone
+        shutil.rmtree(scratch / "mutants", ignore_errors=True)
     for name in _COPIED:
         if Path(name).is_dir():
             shutil.copytree(name, scratch / name, ignore=shutil.ignore_patterns(*_LARGE), dirs_exist_ok=True)
