@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import unlearning
@@ -85,12 +86,18 @@ def nothing_by_chance() -> None:
 def _write_known_secret(path: Path, content: bytes) -> None:
     """In place of a new secret, the one of its name."""
     seed = hashlib.sha256(path.name.encode()).digest()
-    _write_secret(path, seed if path.suffix == ".key" else _pem(seed))
+    kind = _KEYS.get(path.suffix)
+    _write_secret(path, seed if kind is None else _pem(kind.from_private_bytes(seed)))
 
 
-def _pem(seed: bytes) -> bytes:
-    private = Ed25519PrivateKey.from_private_bytes(seed)
+def _pem(private: Ed25519PrivateKey | X25519PrivateKey) -> bytes:
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+_KEYS: dict[str, type[Ed25519PrivateKey | X25519PrivateKey]] = {
+    ".ed25519": Ed25519PrivateKey,
+    ".x25519": X25519PrivateKey,
+}
 
 
 _write_secret = key_files.write_secret

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unlearning import digests
@@ -70,7 +71,9 @@ def _keys(path: Path) -> list[bytes]:
 
 def _column(path: Path, name: str) -> list[str]:
     try:
-        values: list[str] = pq.read_table(path, columns=[name])[name].to_pylist()
-    except OSError:
+        values: list[str] = pq.read_table(path, columns=[name], **index.FOOTER)[name].to_pylist()
+    except FileNotFoundError:
         raise ManifestError(f"{path}: there is no such file; a batch that was resolved has one") from None
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: not a Parquet table ({' '.join(str(error).split())[:120]}); restore it") from None
     return values
