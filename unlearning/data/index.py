@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ COLUMNS = pa.schema(
 # Of a Parquet file's footer, which is held to this before it is read: 1,880 bytes that claimed a million parts took
 # 430 MiB. Parts are columns, or groups of 2^17 rows, so a thousand million rows fit; text is a name, a bound or a note.
 FOOTER = {"thrift_container_size_limit": 10_000, "thrift_string_size_limit": 2**20}
+Filters: TypeAlias = list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0)]
@@ -83,6 +84,20 @@ def read(folder: Path) -> pa.Table:
     except pa.ArrowException as error:
         raise DataError(f"{path}: not an index ({' '.join(str(error).split())[:120]}); ingest again") from None
     return table
+
+
+def columns(path: Path, *names: str, filters: Filters | None = None) -> pa.Table:
+    """Some columns of one of our tables (an index, a manifest, a report's), all of them without a name.
+
+    filters  as `pyarrow.parquet.read_table` takes them
+    Raises DataError where it is gone or damaged, or a column is missing.
+    """
+    try:
+        return pq.read_table(path, columns=list(names) or None, filters=filters, **FOOTER)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such table; restore it") from None
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: not the table it was ({' '.join(str(error).split())[:120]}); restore it") from None
 
 
 def named(table: pa.Table) -> pa.ChunkedArray:

@@ -6,12 +6,9 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from unlearning import digests
 from unlearning.data import index
-from unlearning.errors import DataError, ManifestError
+from unlearning.errors import DataError
 from unlearning.evidence import commitment, lineage
 from unlearning.evidence.commitment import Committed
 from unlearning.workspace import BatchFolder, Workspace
@@ -23,7 +20,7 @@ def of_batch(batch: BatchFolder, dataset: str, key: bytes, names: Iterable[str] 
     """Some of the four sets, by name. `dataset` is what was stored when the batch was resolved, purged since or not.
 
     key  of the data set, 32 bytes
-    Raises ManifestError or DataError where a set's file, or the tokens of a data set that has changed, are missing.
+    Raises DataError where a set's file, or the tokens of a data set that has changed, are missing.
     """
     return {name: _of(name, batch, dataset, key) for name in names}
 
@@ -62,18 +59,8 @@ def _of_version(name: str, workspace: Workspace, dataset: str, version: str, key
 
 
 def _contents(path: Path) -> list[bytes]:
-    return [bytes.fromhex(one) for one in _column(path, "sha256")]
+    return [bytes.fromhex(one) for one in index.columns(path, "sha256")["sha256"].to_pylist()]
 
 
 def _keys(path: Path) -> list[bytes]:
-    return [sha256(one.encode()).digest() for one in _column(path, "key")]
-
-
-def _column(path: Path, name: str) -> list[str]:
-    try:
-        values: list[str] = pq.read_table(path, columns=[name], **index.FOOTER)[name].to_pylist()
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: there is no such file; a batch that was resolved has one") from None
-    except (OSError, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: not a Parquet table ({' '.join(str(error).split())[:120]}); restore it") from None
-    return values
+    return [sha256(one.encode()).digest() for one in index.columns(path, "key")["key"].to_pylist()]

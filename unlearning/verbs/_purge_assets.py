@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from unlearning import digests, files
+from unlearning.data import index
 from unlearning.errors import EvidenceError, StorageError
 from unlearning.evidence import lineage, purge
 from unlearning.evidence.purge import Gone
@@ -63,5 +63,5 @@ def md5(path: Path) -> str:
 
 def _holds(path: Path, forget: pa.Table) -> bool:
     """Whether a manifest names one of the images, under any key."""
-    column = pq.read_table(path, columns=["pixel_sha256"])["pixel_sha256"]
+    column = index.columns(path, "pixel_sha256")["pixel_sha256"]
     return bool(pc.any(pc.is_in(column, value_set=pc.unique(forget["pixel_sha256"]))).as_py())

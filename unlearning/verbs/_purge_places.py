@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from unlearning import files, quarantine
 from unlearning.data import duplicates, index, libraries, manifest, purging, relocation
 from unlearning.evidence import purge, suppression
@@ -94,7 +92,7 @@ def _tables(job: Job, said: Location | None) -> Counted:
     for other in job.workspace.batches():
         path = other.report.with_name("earlier.parquet")
         if other.key != job.batch.key and path.is_file():
-            mine = job.batch.key in pq.read_table(path, columns=["batch"])["batch"].to_pylist()
+            mine = job.batch.key in index.columns(path, "batch")["batch"].to_pylist()
             removed += take_out(other, "evaluation_report", lambda path: path == "earlier.parquet") if mine else 0
     return Counted("delete", max(removed, 0 if said is None else said.removed))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unlearning.errors import EvidenceError, ManifestError
+from unlearning.errors import DataError, EvidenceError
 from unlearning.evidence import commitment, keys
 from unlearning.evidence.bundle import Bundle
 from unlearning.evidence.commitment import Committed
@@ -31,7 +31,7 @@ def checked(batch: BatchFolder, made: Bundle) -> Checked:
         sets = _commitments.of_batch(batch, said.dataset, key, ("forget", "retain"))
         home = batch.workspace.root / "commitments"
         whole = commitment.stored(home, said.dataset_sha256, key, "content")
-    except (EvidenceError, ManifestError) as error:
+    except (EvidenceError, DataError) as error:
         return Checked((str(error),), ())
     problems = (*_roots(made, sets, whole), *apart(sets["forget"], sets["retain"], whole))
     return Checked(problems, () if whole else (_NO_TOKENS,))

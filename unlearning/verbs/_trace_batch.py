@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from unlearning import digests, files
+from unlearning.data import index
 from unlearning.errors import EvidenceError, StorageError
 from unlearning.evidence import lineage
 from unlearning.evidence.lineage import Record
@@ -54,7 +54,7 @@ def of_images(batch: BatchFolder, keys: Sequence[tuple[str, str]]) -> Stood | No
         path: Path = getattr(batch, role)
         if not path.is_file():
             continue
-        rows = pq.read_table(path, filters=[("key", "in", [key for _, key in keys])])
+        rows = index.columns(path, filters=[("key", "in", [key for _, key in keys])])
         rows = rows.filter(pc.is_in(_both(rows), pa.array([f"{dataset}\n{key}" for dataset, key in keys])))
         if len(rows):
             roles[role] = len(rows)
@@ -68,7 +68,7 @@ def of_request(batch: BatchFolder, request_id: str) -> Stood:
     """How many images the request covers in the batch."""
     if not batch.forget.is_file():
         return Stood({}, (request_id,), False)
-    rows = pq.read_table(batch.forget, columns=["split", "requests"])
+    rows = index.columns(batch.forget, "split", "requests")
     owner = pc.list_parent_indices(rows["requests"])
     mine = owner.filter(pc.equal(pc.list_flatten(rows["requests"]), request_id))
     splits = rows["split"].take(pc.unique(mine)).to_pylist()

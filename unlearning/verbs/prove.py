@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from unlearning import files
+from unlearning.data import index
 from unlearning.errors import DataError, EvidenceError, StorageError
 from unlearning.evidence import bundle, keys, proofs
 from unlearning.evidence.commitment import Kind
@@ -28,7 +28,7 @@ def of_sample(key: str, batch: BatchFolder, sets: Sequence[str] = OF_IMAGE) -> b
     paths = (batch.forget, batch.retain, batch.workspace.dataset(_dataset(batch)) / "index.parquet")
     for path in paths:
         if path.is_file():
-            table = pq.read_table(path, columns=["key", "sha256"])
+            table = index.columns(path, "key", "sha256")
             found = table["sha256"].filter(pc.equal(table["key"], key)).to_pylist()
             if found:
                 return _proof(batch, "content", bytes.fromhex(found[0]), sets)

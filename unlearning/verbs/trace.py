@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from unlearning import files
+from unlearning.data import index
 from unlearning.errors import DataError, EvidenceError, StorageError
 from unlearning.evidence import history, promotion
 from unlearning.evidence.history import Row
@@ -72,9 +71,7 @@ def _no_longer_stored(what: str, workspace: Workspace) -> list[dict[str, Any]]:
 
 def _rows(path: Path, what: str) -> list[dict[str, Any]]:
     by = ("sha256", "pixel_sha256") if _DIGEST.fullmatch(what) else ("key",)
-    rows: list[dict[str, Any]] = pq.read_table(
-        path, columns=list(_IMAGE), filters=[[(name, "=", what)] for name in by]
-    ).to_pylist()
+    rows: list[dict[str, Any]] = index.columns(path, *_IMAGE, filters=[[(name, "=", what)] for name in by]).to_pylist()
     return rows
 
 
