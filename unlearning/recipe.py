@@ -39,7 +39,7 @@ class Recipe(BaseModel):
     itself: `class NoiseTarget(Method, kind="noise_target")`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: ClassVar[str]
     kind: ClassVar[str]

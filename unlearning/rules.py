@@ -20,7 +20,7 @@ OPTIONAL = ("policy", "suppress", "tombstones", "resolve", "purge", "trace")
 class Section(BaseModel):
     """A part of params.yaml: frozen, and a typo is named."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def without(written: dict[str, Any], **defaults: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ Keys = Mapping[str, Any]  # dotted keys of params.yaml
 class Sequence(BaseModel):
     """The whole of a sequence file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="folder below <root>/sequences")
     dataset: str = Field(description="name of the ingested data set")

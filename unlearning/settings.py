@@ -13,7 +13,7 @@ LAUNCHERS = r"^(local|torchrun|kubernetes|ray)$"
 class Settings(BaseSettings):
     """`UNLEARNING_ROOT=/data UNLEARNING_MLFLOW_URI=http://mlflow:5000 …` replaces a field; nothing need be set."""
 
-    model_config = SettingsConfigDict(env_prefix="UNLEARNING_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="UNLEARNING_", frozen=True, extra="forbid", allow_inf_nan=False)
 
     root: Path = Field(Path("var"), description="all that a run makes lies under here")
     vault: Path | None = Field(
