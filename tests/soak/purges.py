@@ -142,7 +142,7 @@ def interrupted(weeks: Sequence[Played]) -> str:
     """Purges that were killed or could not reach MLflow, and were finished."""
     purges = [one for week in weeks for one in week.purges]
     killed, partly = (sum(bool(one["killed_in"]) for one in purges), sum(one["status"] == "partial" for one in purges))
-    assert killed
+    assert killed or len(weeks) < 3  # grace ends in the week after
     assert partly or len(weeks) < 4
     return f"{len(purges)} runs, {killed} killed, {partly} partial before they were complete"
 
