@@ -11,11 +11,9 @@ from typing import Any
 from unlearning import files
 from unlearning.errors import EvidenceError
 from unlearning.log import say
-from unlearning.workspace import Workspace
+from unlearning.workspace import NAME, Workspace
 
 # As in __main__.py: a verb's module is imported inside the function that runs it.
-
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 
 def add(verbs: Any, root: argparse.ArgumentParser) -> None:
@@ -89,7 +87,7 @@ def _export(options: argparse.Namespace) -> int:
     from unlearning.verbs import model_signature
 
     workspace = Workspace(options.root)
-    if not re.fullmatch(_NAME, options.model):
+    if not re.fullmatch(NAME, options.model):
         raise EvidenceError(f"{options.model[:40]!r} is no model's name; the one in params.yaml (model.name) is right")
     signature = model_signature.run(options.model, workspace)
     say({"signature": str(signature), "public_key": str(model_signature.public_key(workspace))})

@@ -18,11 +18,9 @@ from unlearning.errors import EvidenceError, ParamsError
 from unlearning.log import Bars, say
 from unlearning.params import Params
 from unlearning.settings import Settings
-from unlearning.workspace import Workspace
+from unlearning.workspace import NAME, Workspace
 
 # As in __main__.py: a verb's module is imported inside the function that runs it.
-
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 
 def add(verbs: Any, root: argparse.ArgumentParser, settings: Settings) -> None:
@@ -90,7 +88,7 @@ def _unseal(options: argparse.Namespace) -> int:
     from unlearning.verbs import unseal
 
     model, workspace = options.model, Workspace(options.root)
-    if not re.fullmatch(_NAME, model):
+    if not re.fullmatch(NAME, model):
         raise EvidenceError(f"{model[:40]!r} is no model's name; the one in params.yaml (model.name) is right")
     if options.version is None:
         if options.reason or options.to or options.key:

@@ -10,11 +10,9 @@ from typing import Any
 
 from unlearning.errors import EvidenceError
 from unlearning.log import say
-from unlearning.workspace import Workspace
+from unlearning.workspace import NAME, Workspace
 
 # As in __main__.py: a verb's module is imported inside the function that runs it.
-
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 
 
 def add(verbs: Any, root: argparse.ArgumentParser) -> None:
@@ -37,7 +35,7 @@ def _rollback(options: argparse.Namespace) -> int:
     from unlearning.evidence.rollback import as_json
     from unlearning.verbs import rollback
 
-    if not re.fullmatch(_NAME, options.model):
+    if not re.fullmatch(NAME, options.model):
         raise EvidenceError(f"{options.model[:40]!r} is no model's name; the one in params.yaml (model.name) is right")
     done = rollback.run(options.model, options.to, Workspace(options.root), options.because, options.expected)
     say(as_json(done, options.model))

@@ -9,7 +9,8 @@ from pathlib import Path
 from unlearning.errors import UnlearningError
 from unlearning.settings import Settings
 
-_BATCH = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = r"[a-z0-9][a-z0-9._-]{0,63}"  # of a batch, a model, a data set: it becomes a part of paths
+_BATCH = re.compile(NAME)
 
 
 @dataclass(frozen=True, slots=True)

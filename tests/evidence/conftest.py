@@ -12,7 +12,7 @@ from tests.evidence.served import promoted
 from tests.toy_batch import toy_params
 from tests.toy_batch import toy_workspace as workspace_of
 from unlearning.params import Params
-from unlearning.workspace import Workspace
+from unlearning.workspace import BatchFolder, Workspace
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +42,9 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
     batch = batch_by_hand.made(Workspace(tmp_path_factory.mktemp("by_hand")), params)
     batch_by_hand.certified(batch, params)
     return params, batch.workspace.root
+
+
+@pytest.fixture
+def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
+    """A copy of that batch, to ruin."""
+    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")

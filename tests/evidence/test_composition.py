@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,17 +18,12 @@ from unlearning.evidence.lineage import Record
 from unlearning.evidence.purge import Location, Purged, Scan
 from unlearning.params import Params
 from unlearning.stages import STAGES
-from unlearning.workspace import BatchFolder, Workspace
+from unlearning.workspace import BatchFolder
 
 
 @pytest.fixture
 def params(by_hand: tuple[Params, Path]) -> Params:
     return by_hand[0]
-
-
-@pytest.fixture
-def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 def records_of(batch: BatchFolder) -> dict[str, Record]:

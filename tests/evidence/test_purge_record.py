@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -171,16 +170,6 @@ def test_what_is_no_object_is_no_record(tmp_path: Path, content: bytes) -> None:
     batch = Workspace(tmp_path).batch("b1")
     files.write_bytes(purge.file(batch), content)
     assert refused(lambda: purge.read(batch)).startswith(f"{purge.file(batch)}: not a purge/1 record (")
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine that is not in UTC."""
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Asia/Kathmandu")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -27,11 +26,6 @@ _EDITED = "certificate.json: not canonical JSON, it was edited"
 @pytest.fixture
 def params(by_hand: tuple[Params, Path]) -> Params:
     return by_hand[0]
-
-
-@pytest.fixture
-def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 def told(batch: BatchFolder) -> list[str]:

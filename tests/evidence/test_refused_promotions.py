@@ -15,7 +15,7 @@ from unlearning import digests, files
 from unlearning.errors import EvidenceError
 from unlearning.evidence import promotion
 from unlearning.params import Params
-from unlearning.workspace import BatchFolder, Workspace
+from unlearning.workspace import BatchFolder
 
 NAME = "toys-mae"
 
@@ -23,11 +23,6 @@ NAME = "toys-mae"
 @pytest.fixture
 def params(by_hand: tuple[Params, Path]) -> Params:
     return by_hand[0]
-
-
-@pytest.fixture
-def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 @pytest.fixture(autouse=True)

@@ -30,11 +30,6 @@ def params(by_hand: tuple[Params, Path]) -> Params:
     return by_hand[0]
 
 
-@pytest.fixture
-def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
-
-
 @pytest.fixture(autouse=True)
 def signed(monkeypatch: pytest.MonkeyPatch) -> list[BatchFolder]:
     """Batches whose bundle was asked for: none lies here, and test_attest.py has those that do not hold."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -22,11 +21,6 @@ from unlearning.workspace import BatchFolder, Workspace
 @pytest.fixture
 def params(by_hand: tuple[Params, Path]) -> Params:
     return by_hand[0]
-
-
-@pytest.fixture
-def batch(by_hand: tuple[Params, Path], tmp_path: Path) -> BatchFolder:
-    return Workspace(Path(shutil.copytree(by_hand[1], tmp_path / "root"))).batch("b1")
 
 
 def refused(call: Callable[[], Any]) -> str:

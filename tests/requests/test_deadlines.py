@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from calendar import monthrange
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -183,16 +181,6 @@ def test_of_an_extended_regulation_and_the_house_the_earlier_holds() -> None:
     extended = deadlines.of("gdpr", received, rules, extended=True)
     assert (extended.rule, extended.due_at) == ("house", datetime(2026, 2, 15, tzinfo=UTC))
     assert extended.inputs["extended"] is False
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine that is not in UTC."""
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Asia/Kathmandu")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -33,6 +33,7 @@ from unlearning.errors import EvidenceError
 from unlearning.evidence import canonical_text, trust
 from unlearning.evidence.provenance import Count, Strict
 from unlearning.evidence.trust import Hex, Time
+from unlearning.workspace import NAME
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -46,7 +47,6 @@ _WRAPPED_BYTES = 32 + _KEY_BYTES + _TAG_BYTES  # the sender's fresh public half,
 _MOST_HEADER_BYTES = 2**24
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # of a path: never `..`, a root, or what a shell would hide
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW  # a private file that nobody put there
-_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
 def _inside(path: str) -> str:
@@ -66,12 +66,12 @@ class ClearFile(Strict):
 class Header(Strict):
     """What a sealed file says of itself to everybody."""
 
-    batch: Annotated[str, Field(pattern=_NAME)]  # whose purge sealed it
+    batch: Annotated[str, Field(pattern=f"^{NAME}$")]  # whose purge sealed it
     checkpoint: Hex  # of the folder, as the model's history names it
     chunk_bytes: Annotated[int, Field(ge=1, le=2**24)]
     expires_at: Time
     files: Annotated[list[ClearFile], Field(min_length=1)]
-    model: Annotated[str, Field(pattern=_NAME)]
+    model: Annotated[str, Field(pattern=f"^{NAME}$")]
     recipient: Hex  # id of the officer's key
     schema_: Annotated[Literal["sealed-checkpoint/1"], Field(alias="schema")]
     sealed_at: Time

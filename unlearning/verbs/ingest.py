@@ -9,9 +9,9 @@ from unlearning.data.ingestion import Ingested, ingest
 from unlearning.data.planted import planted
 from unlearning.errors import DataError
 from unlearning.log import Log
-from unlearning.workspace import Workspace
+from unlearning.workspace import NAME, Workspace
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME = re.compile(NAME)
 
 
 def run(

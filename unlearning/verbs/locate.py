@@ -17,11 +17,11 @@ from PIL import Image
 from unlearning import digests
 from unlearning.data import decoding, index, neighbours, pictures, tombstones
 from unlearning.errors import DataError
-from unlearning.workspace import Workspace
+from unlearning.workspace import NAME, Workspace
 
 BITS = 8  # of 64, where nobody says how near: what JPEG or a smaller size changes (tests/benchmarks/tombstones.py)
 MOST_BITS = 16
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME = re.compile(NAME)
 
 
 def run(content: bytes, dataset: str, workspace: Workspace, near: int | None = None) -> dict[str, Any]:
