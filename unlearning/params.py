@@ -27,13 +27,12 @@ from unlearning.rules import (
     without,
 )
 from unlearning.rules import Goal as Goal
-from unlearning.workspace import NAME
 
 
 class Model(Section):
     """Under which name the generator is registered and served, and where it comes from if it is not trained here."""
 
-    name: str = Field("digits-mae", pattern=f"^{NAME}$")
+    name: str = Field("digits-mae", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     weights: Path | None = Field(
         None, description="a published checkpoint, file or folder; the original is converted from it, not trained here"
     )
@@ -45,7 +44,7 @@ class Model(Section):
 class Data(Section):
     """Which ingested data set the model was trained on, and how its images enter the model."""
 
-    name: str = Field("digits", pattern=f"^{NAME}$", description="folder below <root>/data")
+    name: str = Field("digits", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="folder below <root>/data")
     image_size: int = Field(8, ge=4, le=1024, description="pixels a side; images are resized, then centre-cropped")
     channels: Literal[1, 3] = Field(1, description="1 = grey, 3 = RGB")
     flip: bool = Field(False, description="mirror half of the training images at random")
